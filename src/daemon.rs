@@ -129,8 +129,7 @@ async fn watch_checks(
 fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, String> {
     let config = Arc::new(config);
     let settings = config.settings.clone();
-    make_parent(&settings.store)?;
-    make_parent(&settings.fleet.known_hosts)?;
+    make_parent(&settings.store).and(make_parent(&settings.fleet.known_hosts))?;
     // Created here if missing, even without a door: hosts identify this rollcall by it.
     let door_key = door_key(&settings.host_key, &settings.store)?;
     let store = Arc::new(SqliteStore::open(&settings.store).map_err(|error| error.to_string())?);
@@ -175,6 +174,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         current,
         channels,
         vault,
+        fleet_keys: settings.fleet.keys.clone(),
         audit: audit.clone(),
         versions: store.clone(),
         reloading: Mutex::default(),

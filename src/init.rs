@@ -11,6 +11,7 @@ use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
 
 use self::options::{AppKind, BalancerKind, Wanted};
+use crate::config;
 
 /// The key of the fleet, private and public, as OpenSSH has them.
 struct FleetKey {
@@ -27,11 +28,18 @@ pub fn write(dir: &Path, wanted: &Wanted) -> Result<String, String> {
         let path = dir.join(name);
         return Err(format!("{} is there, and nothing was written; try: another directory", path.display()));
     }
-    for (name, text, mode) in &files {
+    let written = files.iter().try_for_each(|(name, text, mode)| {
         let path = dir.join(name);
-        put(&path, text, *mode).map_err(|error| format!("{}: {error}", path.display()))?;
+        put(&path, text, *mode).map_err(|error| format!("{}: {error}", path.display()))
+    });
+    // What the daemon would refuse is not left behind.
+    match written.and_then(|()| config::load(dir).map(drop).map_err(|wrong| wrong.to_string())) {
+        Ok(()) => Ok(next(dir, wanted, &key)),
+        Err(why) => {
+            files.iter().for_each(|(name, ..)| _ = std::fs::remove_file(dir.join(name)));
+            Err(format!("{why}\nnothing was written"))
+        }
     }
-    Ok(next(dir, wanted, &key))
 }
 
 fn put(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
@@ -121,30 +129,37 @@ fn task(wanted: &Wanted) -> String {
 /// A text with the values in the place of their names.
 fn filled(text: &str, wanted: &Wanted) -> String {
     let quoted = |text: &str| toml::Value::String(text.into()).to_string();
+    let list = |sets: &[String]| toml::Value::from(sets.to_vec()).to_string();
     let balancer_group = if wanted.group == "lb" { "balancers" } else { "lb" };
     let values = [
         ("%file%", wanted.file.clone()),
         ("%group%", wanted.group.clone()),
-        ("%hosts%", quoted(&wanted.hosts)),
+        ("%hosts%", list(&wanted.hosts)),
         ("%login%", quoted(&wanted.login)),
         ("%app%", wanted.name.clone()),
         ("%port%", wanted.port.to_string()),
         ("%image%", quoted(&wanted.image)),
         ("%balancer_group%", balancer_group.into()),
-        ("%balancer_hosts%", quoted(&wanted.balancer_hosts)),
+        ("%balancer_hosts%", list(&wanted.balancer_hosts)),
     ];
     values.into_iter().fold(text.to_string(), |text, (name, value)| text.replace(name, &value))
 }
 
 /// What to do on the hosts, and the next three commands.
 fn next(dir: &Path, wanted: &Wanted, key: &FleetKey) -> String {
-    let Wanted { file, group, login, name, .. } = wanted;
+    let Wanted { file, login, name, .. } = wanted;
     let dir = shell_words::quote(&dir.display().to_string()).into_owned();
     let root = match wanted.app {
         AppKind::Container => format!("    {login} may use docker\n"),
         AppKind::Release | AppKind::Service | AppKind::Static => {
             format!("    install -d -o {login} /srv/{name}\n")
         }
+    };
+    let has_sudo = matches!(wanted.app, AppKind::Release | AppKind::Service)
+        || matches!(wanted.balancer, BalancerKind::Nginx | BalancerKind::Haproxy);
+    let sudo = match has_sudo {
+        true => format!("What sudo must allow on them: rollcall --config {dir} --local sudoers {file}\n"),
+        false => String::new(),
     };
     let deploy = match wanted.app {
         AppKind::Container => format!("deploy {file} version=1.0.0"),
@@ -153,8 +168,9 @@ fn next(dir: &Path, wanted: &Wanted, key: &FleetKey) -> String {
     };
     format!(
         "On each host, once: this line in ~{login}/.ssh/authorized_keys\n    {}\nand, as root:\n{root}\
-         What sudo must allow there: rollcall --config {dir} --local sudoers deploy {file}.{group}\n\n\
-         The next three commands:\n    rollcall serve --config {dir}\n    ssh -p 2222 rollcall@localhost host accept {file}\n    \
+{sudo}\n\
+         The next three commands; the second one prints the keys of the hosts, and the command that records them:\n    \
+         rollcall serve --config {dir}\n    ssh -p 2222 rollcall@localhost host accept {file}\n    \
          ssh -p 2222 rollcall@localhost {deploy}\n",
         key.public
     )

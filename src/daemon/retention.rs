@@ -13,7 +13,7 @@ use crate::config;
 use crate::domain::ask::audit::AuditKind;
 use crate::door::Desk;
 use crate::port::StoreError;
-use crate::store::{self, Freed, RemovedRows, SqliteStore};
+use crate::store::{self, Fact, Freed, RemovedRows, SqliteStore};
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -29,7 +29,7 @@ fn mebibytes(bytes: u64) -> u64 {
 }
 
 /// One step of a removal.
-type Step = fn(&SqliteStore, Timestamp) -> Result<Option<RemovedRows>, StoreError>;
+type Step = fn(&SqliteStore, Timestamp, Fact<'_>) -> Result<Option<RemovedRows>, StoreError>;
 
 /// Removes old runs and audit rows until rollcall stops.
 pub(super) async fn remove_old(desk: Desk, store: Arc<SqliteStore>, stop: CancellationToken) {
@@ -53,36 +53,39 @@ pub(super) async fn remove_old(desk: Desk, store: Arc<SqliteStore>, stop: Cancel
                 tracing::warn!(%error, "what is older than [retention] says could not be removed");
             }
         }
+        if let Some(before) = retention.runs.and_then(|kept| desk.clock.now().checked_sub(kept).ok()) {
+            say_what_stays(&store, before).await;
+        }
     }
 }
 
-/// Removes in steps, between which others use the store; the audit has one row for all of them.
+/// Removes in steps, between which others use the store. Each is on record in its own transaction.
 async fn remove(
     desk: &Desk,
     store: &Arc<SqliteStore>,
     (before, step): (Timestamp, Step),
     stop: &CancellationToken,
 ) -> Result<(), String> {
-    let (mut all, mut trouble) = (None::<RemovedRows>, None);
     while !stop.is_cancelled() {
-        let store = store.clone();
-        let one = tokio::task::spawn_blocking(move || step(&store, before)).await;
-        match one.map_err(|error| error.to_string()).and_then(|one| one.map_err(|error| error.to_string())) {
-            Ok(Some(more)) => {
-                all = Some(RemovedRows { first: all.map_or(more.first, |all| all.first), ..more })
-            }
-            Ok(None) => break,
-            Err(error) => {
-                trouble = Some(error);
-                break;
-            }
-        }
-    }
-    if let Some(RemovedRows { chain, first, last, hash }) = all {
+        let (store, caller, now) = (store.clone(), caller_of(desk, myself()), desk.clock.now());
+        let fact = move |removed: &RemovedRows| {
+            let RemovedRows { chain, first, last, hash } = removed.clone();
+            caller.fact(now, AuditKind::RowsRemoved { chain: chain.into(), first, last, hash })
+        };
+        let one = tokio::task::spawn_blocking(move || step(&store, before, &fact)).await;
+        let removed = one.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let Some(RemovedRows { chain, first, last, .. }) = removed else { return Ok(()) };
         tracing::info!(chain, first, last, "removed what is older than [retention] says");
-        let kind = AuditKind::RowsRemoved { chain: chain.into(), first, last, hash };
-        let recorded = desk.audit.change(&caller_of(desk, myself()), kind).await;
-        recorded.map_err(|refusal| refusal.to_string())?;
     }
-    trouble.map_or(Ok(()), Err)
+    Ok(())
+}
+
+/// A run that must stay keeps all later ones, so the store grows: people have to know why.
+async fn say_what_stays(store: &Arc<SqliteStore>, before: Timestamp) {
+    let store = store.clone();
+    let stays = tokio::task::spawn_blocking(move || store.oldest_that_stays_now(before)).await;
+    if let Ok(Ok(Some(run))) = stays {
+        let why = "it is under way, or its debt is open; see: show, debts";
+        tracing::warn!(%run, why, "a run that is older than [retention] says stays, and so do all later ones");
+    }
 }

@@ -1,5 +1,7 @@
 //! The configuration directory, and what becomes of the configuration when it is read again.
 
+use std::collections::BTreeMap;
+use std::iter::successors;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use crate::config::{self, Config, redacted_files};
 use crate::domain::ask::audit::{AuditKind, Caller, ConfigCause};
 use crate::domain::ask::command::GitService;
 use crate::domain::base::configuration::ConfigVersion;
+use crate::domain::base::name::HostName;
 use crate::domain::base::refusal::Refusal;
 use crate::door::audit::Audit;
 use crate::door::{GitWire, Reload};
@@ -30,6 +33,8 @@ pub(super) struct Root {
     pub current: watch::Sender<Arc<Config>>,
     pub channels: watch::Sender<Arc<Channels>>,
     pub vault: Arc<Vault>,
+    /// The keys of hosts that rollcall has read, which it does at a start only.
+    pub fleet_keys: BTreeMap<String, PathBuf>,
     pub audit: Audit,
     pub versions: Arc<dyn ConfigVersions>,
     /// One reload at a time: the later one wins as a whole.
@@ -71,6 +76,18 @@ impl Root {
         self.audit.change(by, kind).await
     }
 
+    /// A host whose key was not read when rollcall started.
+    fn key_not_read(&self, new: &Config) -> Option<(HostName, String)> {
+        let files = &new.settings.fleet.keys;
+        let is_read =
+            |key: &String| self.fleet_keys.get(key).is_some_and(|file| files.get(key) == Some(file));
+        new.inventory.hosts.iter().find_map(|host| {
+            let hops = successors(Some(&host.endpoint), |hop| hop.via.as_deref());
+            let key = hops.filter_map(|hop| hop.key.as_ref()).find(|key| !is_read(key))?;
+            Some((host.name.clone(), key.clone()))
+        })
+    }
+
     async fn reload_as(&self, by: &Caller, how: ConfigCause) -> Result<String, String> {
         let _one_at_a_time = self.reloading.lock().await;
         self.reload_locked(by, how).await
@@ -88,6 +105,12 @@ impl Root {
             tokio::task::spawn_blocking(loading).await.map_err(|error| error.to_string())?;
         let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
         let mut said = format!("configuration in force: {}", describe(&new));
+        if let Some((host, key)) = self.key_not_read(&new) {
+            return Err(format!(
+                "{host} is reached with the key `{key}`, and a change in [fleet.keys] takes effect at the next start; nothing is in \
+                 force of this; try: restart rollcall"
+            ));
+        }
         let current = self.current.borrow().clone();
         if current.settings.takes_a_restart(&new.settings) {
             said.push_str("; what changed in listen, host_key, store, downloads, [door] or [fleet] takes effect at the next start");

@@ -21,7 +21,7 @@ mod way;
 pub mod wire;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -84,8 +84,16 @@ pub struct Fleet {
 #[derive(Default)]
 struct ConnectionSlot {
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
+    /// The last failure to connect, and when that was: those who waited for it do not try again one after another.
+    failed: Mutex<Option<(Errand, Instant, String)>>,
     /// Held by a probe that lists processes: two of them at the same time would find each other.
     listing: tokio::sync::Mutex<()>,
+}
+
+impl ConnectionSlot {
+    fn failure(&self) -> MutexGuard<'_, Option<(Errand, Instant, String)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A session of a host that can take one command.
@@ -142,16 +150,24 @@ impl Fleet {
         host: &Endpoint,
         errand: Errand,
     ) -> Result<(Arc<Link>, Option<Duration>), String> {
-        let slot = self.slot(host);
+        let (slot, asked) = (self.slot(host), Instant::now());
         let mut place = slot.link.lock().await;
         if let Some(link) = place.as_ref().filter(|link| link.serves(errand)) {
             link.touch();
             return Ok((link.clone(), None));
         }
+        if let Some((of, at, why)) = &*slot.failure()
+            && *of == errand
+            && *at > asked
+        {
+            return Err(why.clone());
+        }
         // Commands under way keep a connection that is replaced.
         *place = None;
         let begun = Instant::now();
-        let link = Arc::new(self.connect(host, errand).await?);
+        let connected = self.connect(host, errand).await;
+        *slot.failure() = connected.as_ref().err().map(|why| (errand, Instant::now(), why.clone()));
+        let link = Arc::new(connected?);
         *place = Some(link.clone());
         Ok((link, Some(begun.elapsed())))
     }
@@ -182,6 +198,8 @@ impl Fleet {
                 (Ok(reached), _) => return Ok(reached),
                 (Err(_), Some(jump)) if !jump_was_dead && !self.answers(jump).await => {
                     jump_was_dead = true;
+                    // Who makes a new connection to the jump host needs a permit, while `forget` waits for it.
+                    drop((turn, permit));
                     if let Some(via) = &host.via {
                         self.forget(via, jump).await;
                     }
@@ -415,6 +433,15 @@ impl Remote for Fleet {
     }
 
     fn contact(&self, host: &Endpoint) -> Option<Contact> {
+        let slot = self.slot(host);
+        // A connection that nobody used when it was lost. While another one is being made, that one will say.
+        if let Ok(place) = slot.link.try_lock()
+            && let Some(link) = place.as_ref().filter(|link| link.is_closed())
+            && self.contacts.of(host).is_some_and(|contact| contact.end.is_ok())
+        {
+            let why = format!("contact was lost: {}", link.why_lost());
+            self.contacts.record(host, self.shared.clock.now(), Err(why));
+        }
         self.contacts.of(host)
     }
 

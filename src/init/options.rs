@@ -15,7 +15,7 @@ pub struct InitOptions {
     /// The group of the hosts, as FILE.GROUP
     #[arg(long, default_value = "prod.web")]
     pub group: String,
-    /// The hosts, such as 'web[01-03].example.com'
+    /// The hosts, such as 'web[01-03].example.com,db1.example.com'
     #[arg(long)]
     pub hosts: Option<String>,
     /// The account on the hosts
@@ -75,10 +75,10 @@ pub struct Wanted {
     /// `prod` and `web` of `prod.web`.
     pub file: String,
     pub group: String,
-    pub hosts: String,
+    pub hosts: Vec<String>,
     pub login: String,
     pub balancer: BalancerKind,
-    pub balancer_hosts: String,
+    pub balancer_hosts: Vec<String>,
     pub app: AppKind,
     pub name: String,
     pub port: u16,
@@ -95,7 +95,12 @@ pub fn complete(options: &InitOptions, home: &Path, user: &str, ask: Ask<'_>) ->
         .group
         .split_once('.')
         .filter(|(file, group)| is_name(file) && is_name(group) && *group != "all")
-        .ok_or_else(|| format!("--group `{}` is not FILE.GROUP; such as prod.web", options.group))?;
+        .ok_or_else(|| {
+            format!(
+                "--group `{}` is not FILE.GROUP, such as prod.web; `all` is the name of all hosts",
+                options.group
+            )
+        })?;
     let hosts = value(options.hosts.clone(), ask, ("--hosts", "hosts, such as web[01-03].example.com", ""))?;
     let login = value(options.login.clone(), ask, ("--login", "the account on the hosts", user))?;
     let app = chosen(options.app, ask, ("--app", "kind of application", AppKind::Release))?;
@@ -124,9 +129,12 @@ pub fn complete(options: &InitOptions, home: &Path, user: &str, ask: Ask<'_>) ->
     let operator_key = options.operator_key.clone().or_else(|| own_key(home)).ok_or(
         "your public key was not found below ~/.ssh; try: --operator-key FILE, or ssh-keygen -t ed25519 first",
     )?;
-    for (option, text) in [("--hosts", &hosts), ("--balancer-hosts", &balancer_hosts)] {
-        nodeset::expand(text).map_err(|why| format!("{option} `{text}`: {why}"))?;
-    }
+    let sets = |option: &str, text: &str| {
+        let sets = parts(text);
+        let wrong = sets.iter().find_map(|set| nodeset::expand(set).err());
+        wrong.map_or(Ok(sets), |why| Err(format!("{option} `{text}`: {why}")))
+    };
+    let (hosts, balancer_hosts) = (sets("--hosts", &hosts)?, sets("--balancer-hosts", &balancer_hosts)?);
     let plain = [
         ("--name", &name, is_name(&name)),
         ("--login", &login, is_login(&login)),
@@ -139,6 +147,16 @@ pub fn complete(options: &InitOptions, home: &Path, user: &str, ask: Ask<'_>) ->
         port.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("--port `{port}` is no port"))?;
     let (file, group) = (file.to_string(), group.to_string());
     Ok(Wanted { file, group, hosts, login, balancer, balancer_hosts, app, name, port, image, operator_key })
+}
+
+/// `web[1,3],db1 db2` is `web[1,3]`, `db1` and `db2`.
+fn parts(text: &str) -> Vec<String> {
+    let mut depth = 0;
+    let is_end = |c: char| {
+        depth += i32::from(c == '[') - i32::from(c == ']');
+        depth == 0 && (c == ',' || c.is_whitespace())
+    };
+    text.split(is_end).filter(|part| !part.is_empty()).map(String::from).collect()
 }
 
 fn value(

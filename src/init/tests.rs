@@ -14,10 +14,10 @@ fn wanted(folder: &Path, app: AppKind, balancer: BalancerKind) -> Wanted {
     Wanted {
         file: "prod".into(),
         group: "web".into(),
-        hosts: "web[01-03].example.com".into(),
+        hosts: vec!["web[01-03].example.com".into()],
         login: "deploy".into(),
         balancer,
-        balancer_hosts: "lb1.example.com".into(),
+        balancer_hosts: vec!["lb1.example.com".into()],
         app,
         name: "shop".into(),
         port: 8080,
@@ -67,6 +67,11 @@ fn nothing_that_is_there_is_written_over() {
     assert!(why.ends_with("/operators is there, and nothing was written; try: another directory"), "{why}");
     assert!(!dir.join("rollcall.toml").exists());
     assert_eq!(std::fs::read_to_string(dir.join("fleet_key")).unwrap(), key);
+    // What the daemon would refuse is not left behind.
+    let (other, wrong) = (folder.path().join("other"), Wanted { hosts: vec!["-x".into()], ..wanted });
+    let why = write(&other, &wrong).unwrap_err();
+    assert!(why.contains("hosts/prod.toml") && why.ends_with("nothing was written"), "{why}");
+    assert!(!other.join("rollcall.toml").exists() && !other.join("fleet_key").exists());
 }
 
 #[test]
@@ -75,7 +80,7 @@ fn what_is_missing_is_asked_for() {
     std::fs::create_dir(folder.path().join(".ssh")).unwrap();
     std::fs::write(folder.path().join(".ssh/id_ed25519.pub"), fleet_key().unwrap().public).unwrap();
     let answers = [
-        ("hosts", "web[1-2]"),
+        ("hosts", "web[1,3], db1 db2"),
         ("kind", "static"),
         ("name", " shop "),
         ("balancer in", "nginx"),
@@ -96,7 +101,8 @@ fn what_is_missing_is_asked_for() {
     let wanted = complete(&options, folder.path(), "ann", &mut ask).unwrap();
     assert_eq!((wanted.file.as_str(), wanted.group.as_str(), wanted.login.as_str()), ("test", "app", "ann"));
     assert_eq!((wanted.name.as_str(), wanted.port, wanted.app), ("shop", 8080, AppKind::Static));
-    assert_eq!((wanted.balancer, wanted.balancer_hosts.as_str()), (BalancerKind::Nginx, "lb1"));
+    assert_eq!((wanted.balancer, wanted.balancer_hosts), (BalancerKind::Nginx, vec!["lb1".to_string()]));
+    assert_eq!(wanted.hosts, ["web[1,3]", "db1", "db2"]);
     let wanted = [
         "hosts, such as web[01-03].example.com []",
         "the account on the hosts [ann]",
@@ -123,7 +129,7 @@ fn what_cannot_be_used_is_said() {
     let rows = [
         (
             InitOptions { group: "web".into(), ..all.clone() },
-            "--group `web` is not FILE.GROUP; such as prod.web",
+            "--group `web` is not FILE.GROUP, such as prod.web; ",
         ),
         (
             InitOptions { hosts: none, ..all.clone() },

@@ -43,7 +43,8 @@ fn suite(report: &Report, id: usize, host: &HostReport) -> TestSuite {
     suite.add_test_cases(host.results.iter().map(|result| case(host, result)));
     suite.add_test_cases(host.missing.iter().map(|check| skipped(host, check)));
     // Where the rest is.
-    let more = report.run.map(|run| format!("ssh rollcall show {run} --host {}", host.host)).unwrap_or_default();
+    let more =
+        report.run.map(|run| format!("ssh rollcall show {run} --host {}", host.host)).unwrap_or_default();
     suite.set_system_out(more);
     suite.set_system_err("");
     suite

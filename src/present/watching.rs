@@ -329,7 +329,7 @@ fn held_words(held: &HeldHost, in_hand: Option<RunId>, now: Timestamp) -> String
 /// The problems of a host.
 pub fn why(
     host: &HostName,
-    (held, reasons): (Option<&HeldHost>, &[Reason]),
+    (held, reasons, is_probed): (Option<&HeldHost>, &[Reason], bool),
     in_hand: Option<RunId>,
     now: Timestamp,
 ) -> String {
@@ -337,8 +337,13 @@ pub fn why(
     if let Some(run) = in_hand {
         _ = writeln!(text, "{host} is in the hands of run {run}; see: watch {run}");
     }
-    if reasons.is_empty() && held.is_none() {
-        _ = writeln!(text, "{host}: every check was ok at its last probe");
+    if !is_probed {
+        _ = writeln!(
+            text,
+            "{host}: nothing is known: its checks have no `every` and are not watched; try: check {host}"
+        );
+    } else if reasons.is_empty() && held.is_none() {
+        _ = writeln!(text, "{host}: every watched check was ok at its last probe");
     }
     for reason in reasons {
         let since = reason

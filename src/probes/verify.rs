@@ -135,7 +135,7 @@ async fn probed_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, 
         true => tokio::select! {
             biased;
             () = eyes.cancel.cancelled() => Observation::Blind { why: "cancelled".into() },
-            seen = eyes.prober.probe(seat, &check.probe, check.timeout) => seen,
+            seen = connected(eyes, seat, check) => seen,
         },
         false => CommandProbe { eyes, host, seat, check }.observe().await,
     };
@@ -143,6 +143,14 @@ async fn probed_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, 
     let reached = seen.proves_contact() && !seat.here;
     let place = ended_at(&seen, eyes.clock.now());
     Probed { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, reached, place }
+}
+
+/// Reaches the place before the time of the service begins: a host that cannot be reached says nothing about its services.
+async fn connected(eyes: &ProbeContext<'_>, seat: &Endpoint, check: &Check) -> Observation {
+    match eyes.remote.reach(seat).await {
+        Ok(()) => eyes.prober.probe(seat, &check.probe, check.timeout).await,
+        Err(why) => Observation::NoContact { why },
+    }
 }
 
 /// The verdict on an observation, with masked secrets in its text: they are masked before the text is cut,

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use rusqlite::types::Value;
-use rusqlite::{Row, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 
-use super::chain::{Chain, Link, Verifying, next_of};
+use super::chain::{Chain, Link, Verifying, next_of, start_of};
 use super::database::SqliteStore;
 use super::error::failed;
 use super::journal::JOURNAL;
@@ -80,26 +80,29 @@ fn statement(query: &AuditQuery) -> Result<(String, Vec<Value>), StoreError> {
     Ok((format!("SELECT * FROM ({all}) ORDER BY seq {order} LIMIT ?"), values))
 }
 
+/// Adds rows, and returns the number of the last one. Call within a transaction.
+pub(super) fn record(connection: &Connection, facts: Vec<AuditFact>) -> Result<u64, StoreError> {
+    let (mut seq, mut prev) = next_of(connection, &AUDIT)?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO audit (seq, at, body, prev, hash) VALUES (?, ?, ?, ?, ?)")
+        .map_err(failed)?;
+    for fact in facts {
+        // Of one length, so that times compare as texts.
+        let at = format!("{:.6}", fact.at);
+        let body = serde_json::to_string(&fact).map_err(failed)?;
+        let hash = hash_of((&prev, seq), &at, &body);
+        insert.execute((seq, &at, &body, &prev, &hash)).map_err(failed)?;
+        (seq, prev) = (seq + 1, hash);
+    }
+    Ok(seq - 1)
+}
+
 impl SqliteStore {
     /// [`AuditLog::record`], on this thread.
     pub fn record_now(&self, facts: Vec<AuditFact>) -> Result<u64, StoreError> {
         // A row behind a tail that was cut off would hide the cut.
         self.lock().compare(&AUDIT)?;
-        self.transact(|connection| {
-            let (mut seq, mut prev) = next_of(connection, &AUDIT)?;
-            let mut insert = connection
-                .prepare_cached("INSERT INTO audit (seq, at, body, prev, hash) VALUES (?, ?, ?, ?, ?)")
-                .map_err(failed)?;
-            for fact in facts {
-                // Of one length, so that times compare as texts.
-                let at = format!("{:.6}", fact.at);
-                let body = serde_json::to_string(&fact).map_err(failed)?;
-                let hash = hash_of((&prev, seq), &at, &body);
-                insert.execute((seq, &at, &body, &prev, &hash)).map_err(failed)?;
-                (seq, prev) = (seq + 1, hash);
-            }
-            Ok(seq - 1)
-        })
+        self.transact(|connection| record(connection, facts))
     }
 
     /// [`AuditLog::page`], on this thread.
@@ -133,6 +136,11 @@ impl SqliteStore {
         let mut summary = ChainSummary { chain: chain.noun, removed, rows: 0, first: None, last: None, head };
         loop {
             let open = self.lock();
+            // Rows may have left between two pages: what remains is verified from its first row.
+            if start_of(&open.connection, chain)?.is_some_and(|start| start.seq > verifying.after) {
+                verifying = Verifying::whole(chain, &open.connection)?;
+                summary = ChainSummary { removed: verifying.after, rows: 0, first: None, ..summary };
+            }
             let page = verifying.page(&open.connection)?;
             if page.rows == 0 {
                 open.compare(chain)?;

@@ -100,7 +100,10 @@ fn past(
             return Ok((ends, true));
         }
     }
-    Ok((ends, false))
+    // Runs before them may have left.
+    let have_left = "SELECT 1 FROM chain_start WHERE chain = 'event'";
+    let have_left = connection.prepare_cached(have_left).and_then(|mut query| query.exists([]));
+    Ok((ends, have_left.map_err(failed)?))
 }
 
 pub(super) fn end_of(word: &str) -> Result<End, StoreError> {

@@ -46,7 +46,7 @@ pub use self::database::SqliteStore;
 use self::error::{failed, failed_at};
 use self::head::Head;
 use self::proof::RunRow;
-pub use self::retention::{Freed, RemovedRows, vacuum};
+pub use self::retention::{Fact, Freed, RemovedRows, vacuum};
 use crate::domain::ask::access::Operator;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::plan::plan::{self, Plan};
@@ -234,18 +234,18 @@ impl SqliteStore {
 
     /// [`Store::load`], on this thread.
     pub fn load_now(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
-        let row = self.read(|connection| {
-            connection
-                .query_row("SELECT plan, by_name, title FROM run WHERE id = ?", [run.0], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
-                })
-                .optional()
-        })?;
+        // Under one lock: the run may leave between the two.
+        let open = self.lock();
+        let row = open
+            .connection
+            .query_row("SELECT plan, by_name, title FROM run WHERE id = ?", [run.0], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+            })
+            .optional()
+            .map_err(failed)?;
         let Some((plan, by, title)) = row else { return Ok(None) };
-        let events = {
-            let open = self.lock();
-            journal::events(&open.connection, run)?
-        };
+        let events = journal::events(&open.connection, run)?;
+        drop(open);
         proof::verify_run(run, &RunRow { plan: &plan, by: &by, title: &title }, &events)?;
         let plan = plan::read(&plan)
             .map(size::shared)

@@ -6,11 +6,13 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::audit::AUDIT;
+use super::audit::{AUDIT, record};
 use super::chain::{Chain, ChainEnd, end_of, start_of};
 use super::database::SqliteStore;
 use super::error::{failed, failed_at};
 use super::journal::JOURNAL;
+use crate::domain::ask::audit::AuditFact;
+use crate::domain::base::name::RunId;
 use crate::domain::run::retention::{RunSpan, cut};
 use crate::port::StoreError;
 
@@ -18,7 +20,7 @@ use crate::port::StoreError;
 const ROWS_AT_ONCE: u64 = 10_000;
 
 /// Runs that are examined at once.
-const RUNS_AT_ONCE: usize = 5_000;
+const RUNS_AT_ONCE: usize = 1_000;
 
 /// The newest releases of each host stay for rollbacks, whatever their age.
 const RELEASES_KEPT: usize = 20;
@@ -38,11 +40,19 @@ pub struct RemovedRows {
     pub hash: String,
 }
 
+/// The row of the audit about a removal.
+pub type Fact<'a> = &'a dyn Fn(&RemovedRows) -> AuditFact;
+
 impl SqliteStore {
     /// Removes the oldest runs whose last event is before this time, with their events; `None` if nothing is left to remove.
     ///
-    /// A run under way, or with an open debt, stays, and so does every later one.
-    pub fn remove_runs_now(&self, before: Timestamp) -> Result<Option<RemovedRows>, StoreError> {
+    /// A run under way, or with a debt that is open or was paid later than this time, stays, and so does every later one. The
+    /// removal is on record in the same transaction.
+    pub fn remove_runs_now(
+        &self,
+        before: Timestamp,
+        fact: Fact<'_>,
+    ) -> Result<Option<RemovedRows>, StoreError> {
         let newest = self.read_chain(&JOURNAL)?;
         let Some(newest) = newest else { return Ok(None) };
         let spans = self.spans(before)?;
@@ -51,31 +61,46 @@ impl SqliteStore {
             let removed = move_start(connection, &JOURNAL, last)?;
             connection.execute("DELETE FROM event WHERE seq <= ?", [last]).map_err(failed)?;
             remove_runs_without_events(connection)?;
+            record(connection, vec![fact(&removed)])?;
             Ok(Some(removed))
         })
     }
 
     /// Removes the oldest rows of the audit that are from before this time; `None` if nothing is left to remove.
-    pub fn remove_audit_now(&self, before: Timestamp) -> Result<Option<RemovedRows>, StoreError> {
+    pub fn remove_audit_now(
+        &self,
+        before: Timestamp,
+        fact: Fact<'_>,
+    ) -> Result<Option<RemovedRows>, StoreError> {
         let Some(newest) = self.read_chain(&AUDIT)? else { return Ok(None) };
-        let old = self.read(|connection| {
-            let text = format!("{before:.6}");
-            let sql = "SELECT min(seq), max(seq) FROM audit WHERE at < ?";
-            connection.query_row(sql, [text], |row| {
-                Ok(row.get::<_, Option<u64>>(0)?.zip(row.get::<_, Option<u64>>(1)?))
-            })
+        // Up to the first row that is not old: a clock that went wrong for a while may have given later rows an old time.
+        let young = self.read(|connection| {
+            let sql = "SELECT min(seq) FROM audit WHERE at >= ?";
+            connection.query_row(sql, [format!("{before:.6}")], |row| row.get::<_, Option<u64>>(0))
         })?;
-        // The last row stays: the next one is hashed together with it. Times may go back when a clock is set.
-        let end = |(first, last): (u64, u64)| last.min(first + ROWS_AT_ONCE - 1).min(newest.seq - 1);
-        let Some(last) = old.map(end).filter(|last| *last > 0) else { return Ok(None) };
         self.transact(|connection| {
-            if start_of(connection, &AUDIT)?.is_some_and(|start| start.seq >= last) {
+            let start = start_of(connection, &AUDIT)?.map_or(0, |start| start.seq);
+            // The last row stays: the next one is hashed together with it.
+            let last = young.unwrap_or(u64::MAX).min(newest.seq).min(start + ROWS_AT_ONCE + 1) - 1;
+            if last <= start {
                 return Ok(None);
             }
             let removed = move_start(connection, &AUDIT, last)?;
             connection.execute("DELETE FROM audit WHERE seq <= ?", [last]).map_err(failed)?;
+            record(connection, vec![fact(&removed)])?;
             Ok(Some(removed))
         })
+    }
+
+    /// The oldest run, if it is older than this time and stays: it keeps all later ones.
+    pub fn oldest_that_stays_now(&self, before: Timestamp) -> Result<Option<RunId>, StoreError> {
+        let sql = "SELECT id, (SELECT max(seq) FROM event WHERE run = id) FROM run INDEXED BY run_list
+                   WHERE id < (SELECT max(id) FROM run) ORDER BY id LIMIT 1";
+        let open = self.lock();
+        let row =
+            open.connection.query_row(sql, [], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)));
+        let Some((run, last)) = row.optional().map_err(failed)? else { return Ok(None) };
+        Ok(Some(RunId(run)).filter(|_| time_of(&open.connection, last).is_ok_and(|at| at < before)))
     }
 
     fn read_chain(&self, chain: &Chain) -> Result<Option<ChainEnd>, StoreError> {
@@ -85,7 +110,8 @@ impl SqliteStore {
     /// The oldest runs, up to the first one that stays.
     fn spans(&self, before: Timestamp) -> Result<Vec<RunSpan>, StoreError> {
         let sql = "SELECT (SELECT min(seq) FROM event WHERE run = id), (SELECT max(seq) FROM event WHERE run = id),
-                   outcome IS NOT NULL AND NOT EXISTS (SELECT 1 FROM debt WHERE debt.run = id AND paid_seq IS NULL)
+                   outcome IS NOT NULL AND NOT EXISTS (SELECT 1 FROM debt WHERE debt.run = id AND paid_seq IS NULL),
+                   (SELECT max(paid_seq) FROM debt WHERE debt.run = id)
                    FROM run INDEXED BY run_list ORDER BY id LIMIT ?";
         let open = self.lock();
         let mut statement = open.connection.prepare_cached(sql).map_err(failed)?;
@@ -94,7 +120,9 @@ impl SqliteStore {
         while let Some(row) = rows.next().map_err(failed)? {
             let (first, last) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
             let is_over: bool = row.get(2).map_err(failed)?;
-            let may_leave = is_over && time_of(&open.connection, last)? < before;
+            let paid: Option<u64> = row.get(3).map_err(failed)?;
+            let last_of_all = paid.unwrap_or(0).max(last);
+            let may_leave = is_over && time_of(&open.connection, last_of_all)? < before;
             let is_last = spans.len() + 1 == RUNS_AT_ONCE;
             spans.push(RunSpan { first, last, may_leave: may_leave && !is_last });
             if !may_leave {
@@ -158,8 +186,13 @@ fn move_start(connection: &Connection, chain: &Chain, last: u64) -> Result<Remov
 
 /// Removes the runs whose events have left, and what hangs on them.
 fn remove_runs_without_events(connection: &Connection) -> Result<(), StoreError> {
-    let gone = "SELECT id FROM run WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.run = run.id)";
+    let gone = "SELECT id FROM temp.gone";
     let run = |sql: &str| connection.execute(sql, []).map(drop).map_err(failed);
+    run("CREATE TEMP TABLE IF NOT EXISTS gone (id INTEGER PRIMARY KEY)")?;
+    run("DELETE FROM temp.gone")?;
+    run(
+        "INSERT INTO temp.gone SELECT id FROM run WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.run = run.id)",
+    )?;
     run(&format!("UPDATE chain_start SET run = (SELECT max(id) FROM ({gone})) WHERE chain = 'event'"))?;
     for table in OF_RUNS {
         run(&format!("DELETE FROM {table} WHERE run IN ({gone})"))?;

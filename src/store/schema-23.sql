@@ -16,6 +16,10 @@ CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
 WHEN old.seq > ifnull((SELECT seq FROM chain_start WHERE chain = 'audit'), 0)
 BEGIN SELECT RAISE(ABORT, 'the audit only grows'); END;
 
+-- What hangs on a run is found by it when the run leaves.
+CREATE INDEX debt_of_run ON debt (run);
+CREATE INDEX request_of_run ON request_key (run);
+
 -- The releases and facts of hosts stay when the run that they come from has left.
 CREATE TABLE taken_of_any_run (
     host        TEXT NOT NULL,

@@ -37,6 +37,11 @@ fn known_types(types: &[String]) -> Result<(), Refusal> {
     Err(Refusal::usage(format!("no event has the type `{}`{near} (known: {known})", clipped(word))))
 }
 
+/// Events between these numbers have left.
+fn left(since: u64, oldest: u64, newest: u64) -> String {
+    lines::line("gap", json!({ "since": since, "oldest": oldest, "newest": newest }))
+}
+
 impl Asked<'_> {
     pub(super) async fn events(&mut self, granted: &Granted) -> Result<u8, Ended> {
         let Command::Events { since, follow, types } = granted.command() else {
@@ -55,9 +60,7 @@ impl Asked<'_> {
         };
         let last = *newest.borrow_and_update();
         if has_left {
-            let oldest = removed.last + 1;
-            let gap = json!({ "since": after, "oldest": oldest, "newest": last });
-            self.say(&lines::line("gap", gap)).await?;
+            self.say(&left(after, removed.last + 1, last)).await?;
             after = after.max(removed.last);
         }
         if after > last {
@@ -79,6 +82,11 @@ impl Asked<'_> {
                 continue;
             };
             self.sees_as_before(after)?;
+            // They may leave while a reader of old events goes on.
+            if let Some(oldest) = events.first().map(|event| event.seq).filter(|oldest| *oldest > after + 1) {
+                let newest = *newest.borrow();
+                self.say(&left(after, oldest, newest)).await?;
+            }
             after = last.seq;
             let text = self.visible_events(granted, events, (types, &mut seen)).await?;
             self.terminal.out(&text).await?;
@@ -182,7 +190,8 @@ impl Asked<'_> {
             return Ok(*known);
         }
         let stored = self.ports().store.load(run).await?;
-        let stored = stored.ok_or_else(|| Refusal::internal(format!("run {run} has events, and no plan")))?;
+        // It has left meanwhile.
+        let Some(stored) = stored else { return Ok(false) };
         let hosts: Vec<HostName> = stored.plan.touched().into_iter().collect();
         let sees = may_see(granted, &self.config.inventory, &hosts);
         if seen.len() >= RUNS_REMEMBERED {

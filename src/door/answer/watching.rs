@@ -146,7 +146,7 @@ impl Asked<'_> {
         let lines: Vec<CheckLine> = lines.into_iter().filter(|line| line.host == host).collect();
         let runs = self.touching(granted, &host).await?;
         let in_hand = self.desk.engine.in_hand().borrow().hosts.get(&host).copied();
-        let mut reasons = Vec::new();
+        let (mut reasons, is_probed) = (Vec::new(), !kept.is_empty());
         // Records that an earlier build stored for several checks under one name do not show the state of any of them.
         let is_of_one = |history: &History| check.is_some() || !is_of_earlier_build(&history.check);
         for history in kept.into_iter().filter(is_of_one) {
@@ -160,10 +160,11 @@ impl Asked<'_> {
                 let held = held.iter().map(|held| json::line("held", held));
                 held.chain(reasons.iter().map(|reason| json::line("why", reason.to_value(&host)))).collect()
             }
-            false => watching::why(&host, (held.as_ref(), &reasons), in_hand, now),
+            false => watching::why(&host, (held.as_ref(), &reasons, is_probed), in_hand, now),
         };
         self.say(&text).await?;
         let of_gate = held.iter().flat_map(|held| &held.gate).map(|result| result.verdict);
+        let of_gate = of_gate.chain((!is_probed).then_some(Verdict::Unknown));
         Ok(Verdict::worst(reasons.iter().map(|reason| reason.verdict).chain(of_gate)).exit_status())
     }
 
