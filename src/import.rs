@@ -16,6 +16,18 @@ const LIMITS: ProcessLimits = ProcessLimits { time: Duration::from_secs(30), out
 /// The port that ssh takes when none is set.
 const SSH_PORT: &str = "22";
 
+/// The keys that ssh tries where no `IdentityFile` is given, as `ssh -G` of any version prints them.
+const DEFAULT_KEYS: [&str; 8] = [
+    "~/.ssh/identity",
+    "~/.ssh/id_rsa",
+    "~/.ssh/id_dsa",
+    "~/.ssh/id_ecdsa",
+    "~/.ssh/id_ecdsa_sk",
+    "~/.ssh/id_ed25519",
+    "~/.ssh/id_ed25519_sk",
+    "~/.ssh/id_xmss",
+];
+
 /// The file of `hosts/` for the ssh_config in `path`.
 pub fn hosts_of(path: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -132,6 +144,7 @@ fn reached(name: &str, answer: &str) -> Result<Reached, String> {
         let why = "rollcall looks for the key under the address";
         left.push(format!("{name}: HostKeyAlias {alias}: {why}; try: host accept {name}"));
     }
+    left.extend(own_keys(name, answer));
     Ok(Reached {
         address: bare_address(&needed("hostname")?).to_string(),
         port: needed("port")?,
@@ -141,6 +154,26 @@ fn reached(name: &str, answer: &str) -> Result<Reached, String> {
             .unwrap_or_default(),
         left,
     })
+}
+
+/// The keys that ssh tries at a host, if they are not those that it tries at every host.
+fn own_keys(name: &str, answer: &str) -> Option<String> {
+    let mut own = Vec::new();
+    for line in answer.lines() {
+        let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
+        match (keyword, value.trim()) {
+            ("identityfile", file) if !DEFAULT_KEYS.contains(&file) => {
+                own.push(format!("IdentityFile {file}"))
+            }
+            ("identitiesonly", "yes") => own.push("IdentitiesOnly yes".into()),
+            ("certificatefile", file) if !file.eq_ignore_ascii_case("none") => {
+                own.push(format!("CertificateFile {file}"));
+            }
+            _ => {}
+        }
+    }
+    let why = "rollcall logs in with its own keys, and no host has one of its own here; try: [fleet.keys]";
+    (!own.is_empty()).then(|| format!("{name}: {}: {why}", own.join(", ")))
 }
 
 /// A jump host as ProxyJump writes it: `login@name:port`, or a URL.
@@ -327,8 +360,15 @@ mod tests {
     fn ask(name: &str) -> Result<String, String> {
         let (about, more) = match name {
             "web" => (["deploy", "10.0.0.1", "22"], "proxyjump me@outer:23,gate"),
-            "gate" => (["deploy", "gate", "22"], "proxycommand none"),
-            "odd" => (["root", "2001:db8::1", "2200"], "proxycommand nc %h %p\nhostkeyalias x"),
+            "gate" => (
+                ["deploy", "gate", "22"],
+                "proxycommand none\nidentityfile ~/.ssh/id_rsa\nidentitiesonly no\ncertificatefile none",
+            ),
+            "odd" => (
+                ["root", "2001:db8::1", "2200"],
+                "proxycommand nc %h %p\nhostkeyalias x\nidentityfile ~/.ssh/old\nidentitiesonly yes\n\
+                      certificatefile ~/.ssh/old-cert.pub",
+            ),
             "far" => (["deploy", "far", "22"], "proxyjump root@gate"),
             "v6" => (["deploy", "v6", "22"], "proxyjump [::1]:22"),
             "outer" => (["deploy", "192.0.2.1", "22"], ""),
@@ -359,10 +399,11 @@ mod tests {
             "# v6: ProxyJump [::1]:22: [::1]:22 cannot name a host here",
             "# odd: ProxyCommand nc %h %p: rollcall connects through jump hosts alone",
             "# odd: HostKeyAlias x: rollcall looks for the key under the address",
+            "# odd: IdentityFile ~/.ssh/old, IdentitiesOnly yes, CertificateFile ~/.ssh/old-cert.pub: rollcall logs in",
         ] {
             assert!(left.contains(part), "{part}: {left}");
         }
-        assert_eq!(left.lines().count(), 5, "{left}");
+        assert_eq!(left.lines().count(), 6, "{left}");
         assert!(toml::from_str::<toml::Table>(&toml).is_ok(), "{toml}");
         let none = convert("Host *\n", "x", ask).unwrap_err();
         assert_eq!(none, "x: no `Host` line names a host; patterns alone name none");

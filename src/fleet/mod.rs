@@ -331,6 +331,7 @@ impl Fleet {
 
     /// Closes connections that nothing has used for `idle_timeout`, until `stop`.
     pub async fn close_idle(&self, stop: CancellationToken) {
+        const HANG_UP_LIMIT: Duration = Duration::from_secs(3);
         let Some(limit) = self.shared.settings.idle_timeout else { return };
         let every = (limit / IDLE_SHARE).clamp(SHORTEST_IDLE_ROUND, LONGEST_IDLE_ROUND);
         while stop.run_until_cancelled(sleep(every)).await.is_some() {
@@ -342,7 +343,8 @@ impl Fleet {
                 let idle = place.take_if(|link| Link::is_idle(link, limit));
                 drop(place);
                 if let Some(link) = idle {
-                    hang_up(&link).await;
+                    // The stop of the daemon waits for this task; a host that takes nothing must not hold it up.
+                    let _ = timeout(HANG_UP_LIMIT, hang_up(&link)).await;
                 }
             }
         }

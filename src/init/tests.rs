@@ -158,3 +158,111 @@ fn what_cannot_be_used_is_said() {
     let private = operator_line(&folder.path().join("key")).unwrap_err();
     assert!(private.contains("no public key of OpenSSH") && private.contains("ends in .pub"), "{private}");
 }
+
+/// A stand-in for docker: each container is a file with its state and its image. `fails` is the command that it refuses.
+const DOCKER: &str = r#"#!/bin/sh
+cd "${0%/*}/containers" || exit 1
+word=$1
+shift
+for last; do :; done
+if [ "$word" = "$FAILS" ]; then
+    [ "$word" != run ] || echo "created $last" >"$3"
+    echo "docker $word: refused" >&2
+    exit 1
+fi
+case $word in
+ps) name=${last#name=^}; name=${name%?}; [ ! -e "$name" ] || echo "id-of-$name" ;;
+rm) rm "$last" ;;
+rename) [ ! -e "$2" ] && mv "$1" "$2" ;;
+stop) sed -i 's/^[a-z]*/stopped/' "$1" ;;
+start) grep -q ^running "$1" || { ! grep -q ^running ./* && sed -i 's/^[a-z]*/running/' "$1"; } ;;
+run) [ ! -e "$3" ] && ! grep -qs ^running ./* && echo "running $last" >"$3" ;;
+esac
+"#;
+
+/// A host with the stand-in, and the steps of the written task.
+struct Containers {
+    folder: tempfile::TempDir,
+    steps: Vec<toml::Value>,
+}
+
+impl Containers {
+    fn new() -> Containers {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("containers")).unwrap();
+        let docker = folder.path().join("docker");
+        std::fs::write(&docker, DOCKER).unwrap();
+        std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let text = task(&wanted(folder.path(), AppKind::Container, BalancerKind::None));
+        let read: toml::Table = toml::from_str(&text).unwrap();
+        Containers { folder, steps: read["steps"].as_array().unwrap().clone() }
+    }
+
+    fn sh(&self, script: &str, version: &str, fails: &str) -> bool {
+        let values =
+            [("{{ image }}", "registry/shop"), ("{{ version }}", version), ("{{ app_port }}", "8080")];
+        let script =
+            values.iter().fold(script.to_string(), |script, (name, value)| script.replace(name, value));
+        let path = format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
+        let mut sh = std::process::Command::new("sh");
+        sh.arg("-c").arg(script).env("PATH", path).env("FAILS", fails);
+        sh.output().unwrap().status.success()
+    }
+
+    /// Runs the steps as a rollout does: after a failure, it undoes those that were started, the last one first. Returns
+    /// whether they were done, and whether what was undone was.
+    fn deploy(&self, version: &str, fails: &str) -> (bool, bool) {
+        let script = |step: &toml::Value, key: &str| step.get(key)?.as_str().map(String::from);
+        let mut undo = Vec::new();
+        for step in &self.steps {
+            undo.extend(script(step, "undo"));
+            if !self.sh(&script(step, "run").unwrap(), version, fails) {
+                return (false, undo.iter().rev().all(|script| self.sh(script, version, "")));
+            }
+        }
+        (true, true)
+    }
+
+    /// Each container with its state and its image.
+    fn there(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.folder.path().join("containers")).unwrap();
+        let read = |file: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            format!("{}: {}", file.file_name().to_string_lossy(), text.trim())
+        };
+        let mut all: Vec<String> = files.map(|file| read(file.unwrap())).collect();
+        all.sort();
+        all
+    }
+}
+
+#[test]
+fn a_container_is_lost_only_to_the_one_after_it() {
+    let host = Containers::new();
+    assert_eq!((host.deploy("0", "pull"), host.there()), ((false, true), vec![]));
+    // The first one has none before it: a rollback must not say that it went back.
+    assert_eq!(host.deploy("0", "run"), (false, false));
+    assert_eq!(host.there(), ["shop: created registry/shop:0"]);
+    let running = |version| format!("shop: running registry/shop:{version}");
+    assert_eq!(host.deploy("1", ""), (true, true));
+    assert!(host.there().contains(&running("1")));
+    assert_eq!(host.deploy("2", ""), (true, true));
+    let both = ["shop-before: stopped registry/shop:1".to_string(), running("2")];
+    assert!(both.iter().all(|one| host.there().contains(one)), "{:?}", host.there());
+    // No step that fails before the swap touches the one that runs, and none leads to that of an earlier release.
+    for (fails, undone) in [("rm", true), ("ps", true), ("pull", true), ("rename", false)] {
+        assert_eq!(host.deploy("3", fails), (false, undone), "{fails}");
+        assert!(host.there().contains(&running("2")), "{fails}: {:?}", host.there());
+        if fails == "pull" {
+            assert_eq!(host.there(), [running("2")]);
+        }
+    }
+    for fails in ["stop", "run"] {
+        assert_eq!((host.deploy("3", fails), host.there()), ((false, true), vec![running("2")]), "{fails}");
+    }
+    // Interrupted behind the rename, without a rollback.
+    let containers = host.folder.path().join("containers");
+    std::fs::rename(containers.join("shop"), containers.join("shop-before")).unwrap();
+    assert_eq!((host.deploy("3", "run"), host.there()), ((false, true), vec![running("2")]));
+}

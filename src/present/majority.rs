@@ -86,14 +86,13 @@ fn equal_and_others(groups: &[([&str; 2], Vec<&HostName>)], all: usize) -> Strin
         );
     }
     let is_silent = most.iter().all(|said| said.is_empty());
-    let has_secrets = most.iter().any(|said| said.contains(HIDDEN));
-    let note = has_secrets.then_some("`***` in it may stand for secrets, which may differ");
-    text += &block(hosts, note, if is_silent { &["(no output)"] } else { most });
+    text += &block(hosts, about_secrets(most), if is_silent { &["(no output)"] } else { most });
     let with = folded(hosts.iter().copied());
     let shown = others.len().min(SHOWN_GROUPS);
     for (said, hosts) in &others[..shown] {
         let lines = differences(most, said);
-        text += &block(hosts, Some(&format!("differs from {with}")), &[&lines]);
+        let note = about_secrets(said).map_or_else(String::new, |note| format!("; {note}"));
+        text += &block(hosts, Some(&format!("differs from {with}{note}")), &[&lines]);
     }
     let rest: Vec<&HostName> = others[shown..].iter().flat_map(|(_, hosts)| hosts.iter().copied()).collect();
     if !rest.is_empty() {
@@ -101,6 +100,12 @@ fn equal_and_others(groups: &[([&str; 2], Vec<&HostName>)], all: usize) -> Strin
         _ = writeln!(text, "{} ({number}): differs from {with}, and is not shown here", folded(rest));
     }
     text
+}
+
+/// Output with hidden secrets looks equal where it may differ.
+fn about_secrets(said: &[&str; 2]) -> Option<&'static str> {
+    let hides = said.iter().any(|said| said.contains(HIDDEN));
+    hides.then_some("`***` in it may stand for secrets, which may differ")
 }
 
 /// Both outputs, line by line.
@@ -186,6 +191,14 @@ mod tests {
             shown(&rows, 2)
                 .starts_with("web[1-2] (2): `***` in it may stand for secrets, which may differ\n")
         );
+        let rows = [
+            ("web1", ok(), "a\n", "", 0),
+            ("web2", ok(), "a\n", "", 0),
+            ("web3", ok(), hidden.as_str(), "", 0),
+        ];
+        let text = shown(&rows, 3);
+        let wanted = "web3: differs from web[1-2]; `***` in it may stand for secrets, which may differ\n";
+        assert!(text.starts_with("web[1-2] (2)\n") && text.contains(wanted), "{text}");
         let names: Vec<String> = (1..=150).map(|number| format!("web{number:03}")).collect();
         let rows: Vec<_> = names.iter().map(|name| (name.as_str(), ok(), name.as_str(), "", 0)).collect();
         let last = "web[102-150] (49): differs from web001, and is not shown here\n";

@@ -37,7 +37,8 @@ fn what(body: &StepBody) -> String {
         StepBody::Run { script } => format!("run {}", first_line(&readable(script))),
         StepBody::Script { source, interpreter, .. } => format!("{interpreter} {}", source_name(source)),
         StepBody::Upload(upload) => format!("upload {} to {}", source_name(&upload.source), upload.to),
-        StepBody::Download { from, to } => format!("download {from} to {to}"),
+        StepBody::Download { from, once: true, .. } => format!("fetch {from}"),
+        StepBody::Download { from, to, .. } => format!("download {from} to {to}"),
         StepBody::Line(line) => {
             let which = line.line.as_deref().or(line.matches.as_deref()).unwrap_or_default();
             format!("line of {}: {} {which}", line.path, line_word(line.state))

@@ -34,11 +34,12 @@ enum There {
 }
 
 impl Attempt<'_> {
-    pub(super) async fn download(&self, from: &str, to: &str, act: bool) -> Done {
+    pub(super) async fn download(&self, from: &str, to: (&str, bool), act: bool) -> Done {
         self.fetch_to(from, to, act).await.unwrap_or_else(|early| early)
     }
 
-    async fn fetch_to(&self, from: &str, to: &str, act: bool) -> Result<Done, Done> {
+    /// `once`: an operator waits for it, and nothing of it is kept.
+    async fn fetch_to(&self, from: &str, (to, once): (&str, bool), act: bool) -> Result<Done, Done> {
         for _ in 0..TRIES {
             let there = self.what_is_there(from).await?;
             if !act {
@@ -47,6 +48,12 @@ impl Attempt<'_> {
             }
             let (name, wanted) = match &there {
                 There::File { sha256, .. } => (to.to_string(), Some(sha256)),
+                There::Directory if once => {
+                    let why = format!(
+                        "{from} is a directory; try: fetch of a file in it, or a task with a step download"
+                    );
+                    return Err(Done::failed(why));
+                }
                 There::Directory => (format!("{to}.tar"), None),
             };
             let target = self.place(&name)?;
@@ -73,7 +80,10 @@ impl Attempt<'_> {
             }
             let host = &self.endpoint().name;
             let run = self.context.run;
-            let text = format!("{from}: {bytes} bytes kept as {name}; to get it: artifacts {run} {host}\n");
+            let text = match once {
+                true => format!("{from}: {bytes} bytes\n"),
+                false => format!("{from}: {bytes} bytes kept as {name}; to get it: artifacts {run} {host}\n"),
+            };
             return Ok(Done { outcome: Outcome::Ok, stdout: bounded(&text), stderr: report.stderr });
         }
         Err(Done::failed(format!("{from} changes while it is read; fetch a copy that does not change")))

@@ -137,7 +137,7 @@ impl Attempt<'_> {
                 self.archive(&Unpacking { source, to: dir(to), strip: *strip, alone: false }, acts).await
             }
             StepBody::Release(layout) => self.release(layout, acts).await,
-            StepBody::Download { from, to } => self.download(from, to, acts).await,
+            StepBody::Download { from, to, once } => self.download(from, (to, *once), acts).await,
             StepBody::Facts { custom } => self.facts(custom).await,
             StepBody::Reboot { .. } if !acts => Done::silent(Outcome::WouldChange),
             StepBody::Reboot { command, boot_id } => self.reboot(command, boot_id).await,

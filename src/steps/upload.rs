@@ -68,7 +68,7 @@ impl<'a> Manner<'a> {
     fn of(upload: &'a Upload) -> Manner<'a> {
         Manner {
             to: &upload.to,
-            mode: format!("{:o}", upload.mode),
+            mode: if upload.keep_mode { String::new() } else { format!("{:o}", upload.mode) },
             owner: upload.owner.as_deref().unwrap_or_default(),
             backup: upload.backup,
             validate: upload.validate.as_deref().unwrap_or_default(),

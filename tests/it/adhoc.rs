@@ -229,13 +229,22 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
     assert_eq!(std::fs::metadata(to(0)).unwrap().permissions().mode() & 0o777, 0o640);
     let answer = with_file(&site, &line, &bytes).await.expect(0);
     assert_eq!(answer.out, "web01 (1): unchanged, the file was there\n");
+    // Without `--mode`, a secret file stays one.
+    let mode =
+        |name: &str| std::fs::metadata(site.hosts[0].dir.join(name)).unwrap().permissions().mode() & 0o777;
+    std::fs::write(site.hosts[0].dir.join("secret"), "old").unwrap();
+    std::fs::set_permissions(site.hosts[0].dir.join("secret"), PermissionsExt::from_mode(0o600)).unwrap();
+    for (name, wanted) in [("secret", 0o600), ("new", 0o644)] {
+        with_file(&site, &format!("copy web01 {}/{name}", places(0)), b"x").await.expect(0);
+        assert_eq!(mode(name), wanted, "{name}");
+    }
     // A file is no folder.
     let below = to(0).join("below");
     let answer = with_file(&site, &format!("copy web '{}'", below.display()), b"x").await.expect(2);
     assert!(answer.out.starts_with("web[01-02]: step `copy`: exit status "), "{answer:#?}");
     // It is kept, so it is copied again to those that do not have it.
     std::fs::remove_file(to(0)).unwrap();
-    let answer = site.ask("retry 3").await.expect(0);
+    let answer = site.ask("retry 5").await.expect(0);
     assert!(answer.out.contains("changed, the file is there now"), "{answer:#?}");
     assert_eq!(std::fs::read(&below).unwrap(), b"x");
     std::fs::remove_dir_all(to(0)).unwrap();
@@ -244,11 +253,14 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
     let mut command = site.ssh("ann", &format!("fetch web01 '{}/a file'", places(0)));
     let output = timeout(DEADLINE, command.stdin(Stdio::null()).output()).await.expect("an end").unwrap();
     assert_eq!((output.status.code(), output.stdout), (Some(0), bytes));
+    // Nothing of it stays on the machine of the daemon.
+    let kept = std::fs::read_dir(site.dir.path().join("state/downloads")).unwrap();
+    assert_eq!(kept.count(), 0);
     std::fs::create_dir(site.hosts[1].dir.join("only")).unwrap();
     for (line, status, why) in [
         ("fetch web01 /nonesuch".to_string(), 2, "/nonesuch is not there"),
         ("fetch web /etc/passwd".into(), 64, "selects 2 hosts, and a file is fetched from one"),
-        (format!("fetch web01 {}/only", places(1)), 69, "it is a directory of web01"),
+        (format!("fetch web02 {}/only", places(1)), 2, "only is a directory; try: fetch of a file in it"),
         ("fetch web01 /etc/passwd --json".into(), 64, "not as JSON"),
         ("copy web01 /tmp/x".into(), 64, "copy: no file came in"),
     ] {
@@ -260,5 +272,5 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
         assert!(answer.err.contains("this needs the role operator"), "{answer:#?}");
     }
     let last = site.ask("last copy").await.expect(0).out;
-    assert!(last.contains("retry 3: copy web"), "{last}");
+    assert!(last.contains("retry 5: copy web"), "{last}");
 }

@@ -203,7 +203,7 @@ fn read_download(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
         table.doc.wrong(to.span(), format!("`to`: {why}"));
     }
     table.finish();
-    Some(StepBody::Download { from: from?, to: to?.into_inner() })
+    Some(StepBody::Download { from: from?, to: to?.into_inner(), once: false })
 }
 
 /// `task = "restart"`, with its parameters: `with = { ... }`.

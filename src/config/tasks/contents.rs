@@ -105,7 +105,7 @@ pub fn read_upload(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
     let owner = text(&mut table, UploadKeys::OWNER, known);
     let (backup, validate) = read_replace(&mut table, known);
     table.finish();
-    Some(StepBody::Upload(Upload { source: source?, to: to?, mode, owner, backup, validate }))
+    Some(StepBody::Upload(Upload { owner, backup, validate, ..Upload::new(source?, to?, mode) }))
 }
 
 pub fn read_line(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {

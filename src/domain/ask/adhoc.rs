@@ -87,19 +87,20 @@ pub struct CopyAsk {
     pub to: String,
     /// The SHA-256 of the file; `None` until it has arrived.
     pub sha256: Option<String>,
-    pub mode: u32,
+    /// `None`: that of the file that is there, and [`COPY_MODE`] for a new one.
+    pub mode: Option<u32>,
     pub owner: Option<String>,
     pub backup: bool,
     pub limits: RunLimits,
 }
 
-/// The mode of a copied file, unless another one is given.
+/// The mode of a new file, unless another one is given.
 pub const COPY_MODE: u32 = 0o644;
 
 impl CopyAsk {
     /// The words that would repeat it, with the name of the file.
     pub fn title(&self) -> String {
-        let mode = Some(self.mode).filter(|mode| *mode != COPY_MODE).map(|mode| format!(" --mode {mode:o}"));
+        let mode = self.mode.map(|mode| format!(" --mode {mode:o}"));
         let owner = self.owner.as_ref().map(|owner| format!(" --owner {}", shell_words::quote(owner)));
         let backup = self.backup.then(|| " --backup".to_string());
         let options: String = [mode, owner, backup].into_iter().flatten().collect();
@@ -149,9 +150,9 @@ pub(super) struct CopyWords {
     selector: String,
     /// The path of the file on the hosts
     path: String,
-    /// The mode of the file, in octal
-    #[arg(long, default_value = "644", value_parser = read_mode)]
-    mode: u32,
+    /// The mode of the file, in octal; without it, a file that is there keeps its mode, and a new one gets 644
+    #[arg(long, value_parser = read_mode)]
+    mode: Option<u32>,
     /// Its owner, as chown reads it: user, or user:group
     #[arg(long)]
     owner: Option<String>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::ask::adhoc::{AdHoc, COPY_MODE, CopyAsk, FetchAsk, NodesAsk, NodesVerb};
+use crate::domain::ask::adhoc::{AdHoc, CopyAsk, FetchAsk, NodesAsk, NodesVerb};
 use crate::domain::ask::output::{ByteRange, OutputOf, OutputPart};
 use crate::domain::ask::run_ask::{RunAnswer, RunAsk, RunLimits, RunWork, ScriptAsk};
 use crate::domain::base::name::RunId;
@@ -383,6 +383,13 @@ fn a_run_has_limits_and_may_be_a_script() {
     );
     assert_eq!(parse("run web --script"), script(&[], &none));
     assert_eq!(parse("run web --script -- a 'b  c' --sudo"), script(&["a", "b  c", "--sudo"], &none));
+    for before in ["--json", "--verbose", "--json --verbose"] {
+        assert_eq!(
+            parse(&format!("{before} run web --script -- a 'b  c' --sudo")),
+            script(&["a", "b  c", "--sudo"], &none),
+            "{before}"
+        );
+    }
     assert_eq!(parse("run web --sudo --script --fanout 20 --timeout 30s --"), script(&[], &limits));
     assert_eq!(line.title(), "run web --timeout 30s --fanout 20 --sudo -- id --sudo");
     for (line, why) in [
@@ -405,12 +412,12 @@ fn files_names_and_the_last_run_are_asked_for() {
         selector: "web".into(),
         to: "/etc/a b".into(),
         sha256: None,
-        mode: COPY_MODE,
+        mode: None,
         owner: None,
         backup: false,
         limits: RunLimits::default(),
     };
-    let own = CopyAsk { mode: 0o750, owner: Some("root:app".into()), backup: true, ..copy.clone() };
+    let own = CopyAsk { mode: Some(0o750), owner: Some("root:app".into()), backup: true, ..copy.clone() };
     let nodes = |verb, words: &[&str]| {
         let words = words.iter().map(|word| word.to_string()).collect();
         AdHoc::Nodes(NodesAsk { verb, words })
@@ -420,7 +427,8 @@ fn files_names_and_the_last_run_are_asked_for() {
         AdHoc::Fetch(FetchAsk { host: "web01".into(), path: "/x".into(), limits })
     };
     let table = [
-        ("copy web '/etc/a b'", AdHoc::Copy(copy)),
+        ("copy web '/etc/a b'", AdHoc::Copy(copy.clone())),
+        ("copy web '/etc/a b' --mode 644", AdHoc::Copy(CopyAsk { mode: Some(0o644), ..copy })),
         ("copy web '/etc/a b' --mode 0750 --owner root:app --backup", AdHoc::Copy(own.clone())),
         ("fetch web01 /x", fetch(false)),
         ("fetch web01 /x --sudo", fetch(true)),

@@ -32,7 +32,8 @@ pub fn about(words: &str) -> Option<String> {
 }
 
 /// Commands of the program on the daemon's machine, not of its door.
-pub const LOCAL: [&str; 6] = ["serve", "demo", "check-config", "schema", "hosts-import", "support"];
+pub const LOCAL: [&str; 8] =
+    ["serve", "check-config", "schema", "hosts-import", "support", "vacuum", "init", "demo"];
 
 /// The names that no task may have.
 pub fn built_in_names() -> Vec<String> {

@@ -70,7 +70,9 @@ pub(super) fn read_run(words: RunWords, json: bool) -> Result<RunAsk, String> {
 
 /// Splits the words behind `--` if they are arguments of a script, as a shell would; a line for the shell is one word.
 pub(super) fn behind_dashes(head: &[String], rest: &str) -> Result<Vec<String>, shell_words::ParseError> {
-    match head.first().is_some_and(|word| word == "run") && head.iter().any(|word| word == "--script") {
+    // Options in front of the command hold for all commands, and none of them takes a value.
+    let command = head.iter().find(|word| !word.starts_with('-'));
+    match command.is_some_and(|word| word == "run") && head.iter().any(|word| word == "--script") {
         true => shell_words::split(rest),
         false => Ok(vec![rest.to_string()]),
     }

@@ -7,7 +7,7 @@ use super::checking::{ComparedHost, alone, checks_of, ids_of, made_for, snapshot
 use super::plan::{HostPlan, Plan, RunKind, World, vars_of};
 use super::planner::{bare_host, everything_at_once, missing_balancer, seat};
 use super::size::Sizes;
-use crate::domain::ask::adhoc::{AdHoc, CopyAsk, FetchAsk};
+use crate::domain::ask::adhoc::{AdHoc, COPY_MODE, CopyAsk, FetchAsk};
 use crate::domain::ask::command::{Command, Params, Title};
 use crate::domain::ask::run_ask::{RunAsk, RunLimits, RunWork, ScriptAsk};
 use crate::domain::base::name::{HostName, nearest};
@@ -95,7 +95,9 @@ pub fn plan_run(world: &World<'_>, asked: &RunAsk) -> Result<Plan, Refusal> {
 pub fn plan_copy(world: &World<'_>, asked: &CopyAsk) -> Result<Plan, Refusal> {
     let source = kept_file(world, asked.sha256.as_ref())?;
     let (owner, backup) = (asked.owner.clone(), asked.backup);
-    let upload = Upload { owner, backup, ..Upload::new(source, &asked.to, asked.mode) };
+    let mode = asked.mode.unwrap_or(COPY_MODE);
+    let keep_mode = asked.mode.is_none();
+    let upload = Upload { keep_mode, owner, backup, ..Upload::new(source, &asked.to, mode) };
     let names = select(world.inventory, &asked.selector)?;
     let hosts = same_step(world, &names, ad_hoc_step("copy", StepBody::Upload(upload), &asked.limits))?;
     Ok(without_rollout(world, Title(asked.title()), RunKind::Run, names, hosts))
@@ -108,7 +110,7 @@ pub fn plan_fetch(world: &World<'_>, asked: &FetchAsk) -> Result<Plan, Refusal> 
         let why = format!("`{}` selects {} hosts, and a file is fetched from one", asked.host, names.len());
         return Err(Refusal::usage(why).hint("try: a task with a step download, and then: artifacts N"));
     }
-    let body = StepBody::Download { from: asked.path.clone(), to: FETCHED.into() };
+    let body = StepBody::Download { from: asked.path.clone(), to: FETCHED.into(), once: true };
     let hosts = same_step(world, &names, ad_hoc_step("fetch", body, &asked.limits))?;
     Ok(without_rollout(world, Title(asked.title()), RunKind::Run, names, hosts))
 }
@@ -142,14 +144,14 @@ pub fn run_again(step: &Step, selector: &str) -> Option<Command> {
         StepBody::Script { source: Source::Artifact { sha256 }, args, .. } => {
             RunWork::Script(ScriptAsk { sha256: Some(sha256.clone()), args: args.clone() })
         }
-        StepBody::Upload(Upload { source: Source::Artifact { sha256 }, to, mode, owner, backup, .. }) => {
+        StepBody::Upload(upload @ Upload { source: Source::Artifact { sha256 }, .. }) => {
             return Some(Command::AdHoc(AdHoc::Copy(CopyAsk {
                 selector: selector.into(),
-                to: to.clone(),
+                to: upload.to.clone(),
                 sha256: Some(sha256.clone()),
-                mode: *mode,
-                owner: owner.clone(),
-                backup: *backup,
+                mode: Some(upload.mode).filter(|_| !upload.keep_mode),
+                owner: upload.owner.clone(),
+                backup: upload.backup,
                 limits,
             })));
         }

@@ -22,7 +22,13 @@ pub enum StepBody {
     /// A file or a tree from `files/`; files are replaced atomically, and only when their content differs.
     Upload(Upload),
     /// A file of the host, copied to the daemon's machine.
-    Download { from: String, to: String },
+    Download {
+        from: String,
+        to: String,
+        /// An operator waits for the file: it is printed and then deleted, and a directory is refused.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        once: bool,
+    },
     /// One line of a file on the host.
     Line(Line),
     /// Several lines of a file on the host, between two markers.
@@ -65,6 +71,9 @@ pub struct Upload {
     pub to: String,
     /// The mode of the file, or of each file of a tree.
     pub mode: u32,
+    /// A file that is there keeps its mode, and `mode` is that of a new one. Not for trees.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_mode: bool,
     /// As chown reads it: `user` or `user:group`.
     #[serde(default)]
     pub owner: Option<String>,
@@ -334,7 +343,7 @@ impl StepBody {
                 [plain("interpreter", interpreter)].into_iter().chain(args).collect()
             }
             StepBody::Upload(upload) => upload.fields(),
-            StepBody::Download { from, to } => vec![plain("from", from), plain("to", to)],
+            StepBody::Download { from, to, .. } => vec![plain("from", from), plain("to", to)],
             StepBody::Line(line) => line.fields(),
             StepBody::Block(block) => block.fields(),
             StepBody::Link { from, at } => vec![plain("link", from), plain("link", at)],
@@ -394,7 +403,7 @@ impl StepBody {
 impl Upload {
     /// A file with this mode.
     pub fn new(source: Source, to: impl Into<String>, mode: u32) -> Upload {
-        Upload { source, to: to.into(), mode, owner: None, backup: false, validate: None }
+        Upload { source, to: to.into(), mode, keep_mode: false, owner: None, backup: false, validate: None }
     }
 
     fn fields(&mut self) -> Vec<Field<'_>> {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::fs::File;
+use tokio::fs::{self, File};
 use tokio::io::AsyncReadExt;
+use tracing::warn;
 
 use super::asked::{Asked, Ended};
 use super::face::FollowView;
@@ -24,7 +25,7 @@ use crate::present::recap;
 const PIECE_BYTES: usize = 64 * 1024;
 
 impl Asked<'_> {
-    /// Reads the file by a run of its own, and prints it once all of it is here and its digest is that of the host.
+    /// Reads the file by a run of its own, prints it once all of it is here and its digest is that of the host, and deletes its copy.
     pub(super) async fn fetch(
         &mut self,
         granted: &Granted,
@@ -52,20 +53,20 @@ impl Asked<'_> {
             self.terminal.err(&recap::failures(&run, &events)).await?;
             return Ok(status);
         }
-        let folder = self.ports().hosts.downloads.join(id.to_string()).join(host.as_str());
-        self.print_file(id, host.as_str(), folder.join(FETCHED)).await
+        let folder = self.ports().hosts.downloads.join(id.to_string());
+        let printed = self.print_file(id, host.as_str(), folder.join(host.as_str()).join(FETCHED)).await;
+        // Nobody asks for it again: without this, each fetch would take room on the disk without end.
+        if let Err(error) = fs::remove_dir_all(&folder).await
+            && error.kind() != ErrorKind::NotFound
+        {
+            warn!(run = %id, "{}: {error}; it can be deleted", folder.display());
+        }
+        printed
     }
 
     async fn print_file(&mut self, run: RunId, host: &str, path: PathBuf) -> Result<u8, Ended> {
         let unread = |error: std::io::Error| Refusal::internal(format!("{}: {error}", path.display()));
-        let mut file = match File::open(&path).await {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let why = format!("it is a directory of {host}, and its files are kept as a tar archive");
-                return Err(Refusal::rule(why).hint(format!("try: artifacts {run} > files.tar")).into());
-            }
-            Err(error) => return Err(unread(error).into()),
-        };
+        let mut file = File::open(&path).await.map_err(unread)?;
         let length = file.metadata().await.map_err(unread)?.len();
         let name = format!("{run}-{host}");
         self.terminal.part(BytesPart { name, length, range: Some((0, length)) });

@@ -11,8 +11,8 @@ use crate::domain::inventory::inventory::{Host, Inventory};
 use crate::present::json;
 use crate::present::reach::{LastContact, Pinged, pinged, unreachable};
 
-/// Hosts that are asked at the same time. How many handshakes are under way is bounded by the fleet.
-const AT_ONCE: usize = 256;
+/// Hosts that are asked at the same time. More would fill the fleet's queue of handshakes, in which runs wait, too.
+const AT_ONCE: usize = 16;
 
 impl Asked<'_> {
     /// A round trip to each host.
@@ -35,6 +35,7 @@ impl Asked<'_> {
             let one = tokio::select! {
                 one = asking.next() => one,
                 () = gone.cancelled() => return Err(Ended::Gone),
+                () = self.interrupted() => return Err(Ended::Gone),
             };
             let Some(one) = one else { break };
             if self.json {
