@@ -172,7 +172,8 @@ fn own_keys(name: &str, answer: &str) -> Option<String> {
             _ => {}
         }
     }
-    let why = "rollcall logs in with its own keys, and no host has one of its own here; try: [fleet.keys]";
+    let why =
+        "rollcall logs in with the keys of rollcall.toml; try: [fleet.keys] there, and `key` of the host";
     (!own.is_empty()).then(|| format!("{name}: {}: {why}", own.join(", ")))
 }
 

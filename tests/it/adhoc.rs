@@ -254,7 +254,7 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
     let output = timeout(DEADLINE, command.stdin(Stdio::null()).output()).await.expect("an end").unwrap();
     assert_eq!((output.status.code(), output.stdout), (Some(0), bytes));
     // Nothing of it stays on the machine of the daemon.
-    let kept = std::fs::read_dir(site.dir.path().join("state/downloads")).unwrap();
+    let kept = std::fs::read_dir(site.dir.path().join("downloads")).unwrap();
     assert_eq!(kept.count(), 0);
     std::fs::create_dir(site.hosts[1].dir.join("only")).unwrap();
     for (line, status, why) in [

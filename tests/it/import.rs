@@ -28,6 +28,7 @@ Host db
   ProxyJump gate
 Host old
   ProxyCommand nc %h %p
+  IdentityFile ~/.ssh/old
 Match originalhost db
   User postgres
 Host *
@@ -56,9 +57,11 @@ fn hosts_of_an_ssh_config_become_an_inventory_that_loads() {
         "Host *.example.com: a pattern",
         "Match originalhost db: it names no host",
         "old: ProxyCommand nc %h %p:",
+        "old: IdentityFile ~/.ssh/old: rollcall logs in",
     ] {
         assert!(text.contains(left), "{left}: {text}");
     }
+    assert_eq!(text.matches("IdentityFile").count(), 1, "{text}");
     let checked = check(dir.path(), &text);
     assert!(checked.status.success(), "{checked:?}\n{text}");
 }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rollcall::domain::ask::command::LOCAL;
+
 use crate::support::client::{Client, ask};
 use crate::support::site::{Answer, Site, answer_of};
 use crate::support::{folder, read, write};
@@ -272,7 +274,13 @@ async fn options_of_the_program_go_before_and_behind_its_commands() {
         program(&["--local", &joined, "run", "web01", "--", "echo", "--local", "--config", "x"]);
     assert!(status == 0 && said.contains("--local --config x"), "{said}");
 
-    assert!(program(&["--help"]).1.contains("rollcall --local help"));
+    let help = program(&["--help"]).1;
+    assert!(help.contains("rollcall --local help"));
+    // No task may have the name of a command of the program: `rollcall --local NAME` would be two things.
+    let listed = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let names = listed.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names: Vec<&str> = names.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, LOCAL);
     let (status, said) = program(&["help"]);
     assert!(status == 0 && said.contains("Usage: rollcall"), "{said}");
     assert!(program(&["help", "serve"]).1.contains("Run the daemon"));

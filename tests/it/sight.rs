@@ -1,6 +1,6 @@
 //! An operator with groups reads no name that lies outside of them, whatever they ask for and in whichever format.
 
-use rollcall::domain::ask::command::built_in_names;
+use rollcall::domain::ask::command::{LOCAL, built_in_names};
 
 use crate::support::site::Site;
 use crate::support::{eventually, keygen, read, write};
@@ -253,8 +253,7 @@ async fn reads_nothing_hidden(site: &Site, lines: &[String]) {
 async fn no_command_names_what_an_operator_may_not_see() {
     let site = site().await;
     let lines = lines();
-    let local = ["serve", "demo", "check-config", "schema", "hosts-import", "support"];
-    for name in built_in_names().iter().filter(|name| !local.contains(&name.as_str())) {
+    for name in built_in_names().iter().filter(|name| !LOCAL.contains(&name.as_str())) {
         assert!(lines.iter().any(|line| line.split(' ').next() == Some(name)), "no line asks for `{name}`");
     }
     reads_nothing_hidden(&site, &lines).await;

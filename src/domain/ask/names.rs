@@ -31,7 +31,7 @@ pub fn about(words: &str) -> Option<String> {
     about
 }
 
-/// Commands of the program on the daemon's machine, not of its door.
+/// Commands of the program on the daemon's machine, not of its door, in the order of its help.
 pub const LOCAL: [&str; 8] =
     ["serve", "check-config", "schema", "hosts-import", "support", "vacuum", "init", "demo"];
 

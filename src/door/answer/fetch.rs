@@ -55,7 +55,7 @@ impl Asked<'_> {
         }
         let folder = self.ports().hosts.downloads.join(id.to_string());
         let printed = self.print_file(id, host.as_str(), folder.join(host.as_str()).join(FETCHED)).await;
-        // Nobody asks for it again: without this, each fetch would take room on the disk without end.
+        // Without this, each fetch would take room on the disk without end.
         if let Err(error) = fs::remove_dir_all(&folder).await
             && error.kind() != ErrorKind::NotFound
         {
