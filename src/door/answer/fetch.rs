@@ -1,7 +1,5 @@
 //! `fetch`: a file of a host, unchanged.
 
-use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,7 +23,7 @@ use crate::present::recap;
 const PIECE_BYTES: usize = 64 * 1024;
 
 impl Asked<'_> {
-    /// Reads the file by a run of its own, prints it once all of it is here and its digest is that of the host, and deletes its copy.
+    /// Reads the file by a run of its own, and prints it once all of it is here and its digest is that of the host; no copy stays.
     pub(super) async fn fetch(
         &mut self,
         granted: &Granted,
@@ -53,21 +51,19 @@ impl Asked<'_> {
             self.terminal.err(&recap::failures(&run, &events)).await?;
             return Ok(status);
         }
-        let folder = self.ports().hosts.downloads.join(id.to_string());
-        let printed = self.print_file(id, host.as_str(), folder.join(host.as_str()).join(FETCHED)).await;
-        // Without this, each fetch would take room on the disk without end.
-        if let Err(error) = fs::remove_dir_all(&folder).await
-            && error.kind() != ErrorKind::NotFound
-        {
-            warn!(run = %id, "{}: {error}; it can be deleted", folder.display());
-        }
-        printed
+        self.print_file(id, host.as_str()).await
     }
 
-    async fn print_file(&mut self, run: RunId, host: &str, path: PathBuf) -> Result<u8, Ended> {
+    async fn print_file(&mut self, run: RunId, host: &str) -> Result<u8, Ended> {
+        let folder = self.ports().hosts.downloads.join(run.to_string());
+        let path = folder.join(host).join(FETCHED);
         let unread = |error: std::io::Error| Refusal::internal(format!("{}: {error}", path.display()));
         let mut file = File::open(&path).await.map_err(unread)?;
         let length = file.metadata().await.map_err(unread)?.len();
+        // Deleted before it is printed, while it is open: so nothing of it stays when the client leaves in the middle.
+        if let Err(error) = fs::remove_dir_all(&folder).await {
+            warn!(run = %run, "{}: {error}; it can be deleted", folder.display());
+        }
         let name = format!("{run}-{host}");
         self.terminal.part(BytesPart { name, length, range: Some((0, length)) });
         let mut sent = 0;
@@ -75,7 +71,9 @@ impl Asked<'_> {
             let mut piece = vec![0; PIECE_BYTES];
             let read = file.read(&mut piece).await.map_err(unread)?;
             if read == 0 {
-                return Err(Refusal::internal("the file was removed while it was read").into());
+                return Err(
+                    Refusal::internal(format!("{}: it was cut while it was read", path.display())).into()
+                );
             }
             piece.truncate(read);
             sent += read as u64;
