@@ -232,8 +232,7 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
     // Without `--mode`, a secret file stays one.
     let mode =
         |name: &str| std::fs::metadata(site.hosts[0].dir.join(name)).unwrap().permissions().mode() & 0o777;
-    std::fs::write(site.hosts[0].dir.join("secret"), "old").unwrap();
-    std::fs::set_permissions(site.hosts[0].dir.join("secret"), PermissionsExt::from_mode(0o600)).unwrap();
+    with_file(&site, &format!("copy web01 {}/secret --mode 600", places(0)), b"old").await.expect(0);
     for (name, wanted) in [("secret", 0o600), ("new", 0o644)] {
         with_file(&site, &format!("copy web01 {}/{name}", places(0)), b"x").await.expect(0);
         assert_eq!(mode(name), wanted, "{name}");
@@ -244,7 +243,7 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
     assert!(answer.out.starts_with("web[01-02]: step `copy`: exit status "), "{answer:#?}");
     // It is kept, so it is copied again to those that do not have it.
     std::fs::remove_file(to(0)).unwrap();
-    let answer = site.ask("retry 5").await.expect(0);
+    let answer = site.ask("retry 6").await.expect(0);
     assert!(answer.out.contains("changed, the file is there now"), "{answer:#?}");
     assert_eq!(std::fs::read(&below).unwrap(), b"x");
     std::fs::remove_dir_all(to(0)).unwrap();
@@ -272,5 +271,5 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
         assert!(answer.err.contains("this needs the role operator"), "{answer:#?}");
     }
     let last = site.ask("last copy").await.expect(0).out;
-    assert!(last.contains("retry 5: copy web"), "{last}");
+    assert!(last.contains("retry 6: copy web"), "{last}");
 }

@@ -21,11 +21,10 @@ pub enum StepBody {
     Script { source: Source, interpreter: String, args: Vec<String> },
     /// A file or a tree from `files/`; files are replaced atomically, and only when their content differs.
     Upload(Upload),
-    /// A file of the host, copied to the daemon's machine.
+    /// A file of the host, copied to the daemon's machine; `once`: it is printed and then deleted, and no directory.
     Download {
         from: String,
         to: String,
-        /// An operator waits for the file: it is printed and then deleted, and a directory is refused.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         once: bool,
     },
