@@ -94,12 +94,15 @@ pub fn hosts(
 ) -> String {
     let mut rows =
         vec![["HOST", "ADDRESS", "GROUPS", "TAGS", "RELEASE", "ROTATION"].map(String::from).to_vec()];
+    let taken_last = |host: &HostName| taken.get(host).and_then(|taken| taken.first());
     for host in picked.iter().filter_map(|name| inventory.host(name)) {
         let present = taken.get(&host.name).and_then(|taken| arrival(taken));
         let release = present.map_or_else(String::new, |taken| {
             let params: Vec<String> =
                 taken.release.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("{} (run {})", params.join(" "), taken.run)
+            let last =
+                taken_last(&host.name).map_or_else(|| params.join(" "), |last| last.shown(params.join(" ")));
+            format!("{last} (run {})", taken.run)
         });
         let owed = debts.iter().find(|debt| debt.host == host.name);
         let rotation = match (owed, &host.balancer) {
@@ -179,12 +182,13 @@ pub fn releases(
         let state = match (bad, present.good) {
             (Some(mark), _) => format!("bad: {}", mark.reason),
             (None, true) => "good".into(),
+            (None, false) if present.was_left => "not known".into(),
             (None, false) => "failing".into(),
         };
         let back = last_good(history, marks).map_or_else(|| "-".into(), |taken| taken.release.words());
         rows.push(vec![
             host.to_string(),
-            present.release.words(),
+            present.shown(present.release.words()),
             format!("{} ago", age(since.at, now)),
             since.run.to_string(),
             state,

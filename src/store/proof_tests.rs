@@ -232,7 +232,7 @@ fn a_debt_that_an_earlier_build_took_for_paid_when_it_was_written_off_is_listed_
     };
     assert_eq!(listed(&store), std::slice::from_ref(&off));
     drop(store);
-    let as_before = "DROP TRIGGER audit_is_kept; DROP TRIGGER event_only_grows_delete; CREATE TRIGGER event_only_grows_delete BEFORE DELETE ON event BEGIN SELECT 1; END; DROP TABLE chain_start; DROP INDEX debt_of_run; ALTER TABLE taken DROP COLUMN goes_back; UPDATE debt SET paid_seq = off_seq; ALTER TABLE debt DROP COLUMN off_seq; DROP TABLE operator_lease; DROP TABLE temporary_right; DROP TABLE run_teller; DROP TABLE audit; DROP TABLE config_version; DROP TABLE config_file; DROP TABLE request_key; DROP TABLE fleet_visit; DROP INDEX event_run_ended; DROP INDEX turn_critical; DROP TABLE host_end; DROP TABLE host_line; DROP TABLE run_subject; DROP INDEX run_list; PRAGMA user_version = 11;";
+    let as_before = "DROP TRIGGER audit_is_kept; DROP TRIGGER event_only_grows_delete; CREATE TRIGGER event_only_grows_delete BEFORE DELETE ON event BEGIN SELECT 1; END; DROP TABLE chain_start; DROP INDEX debt_of_run; ALTER TABLE taken DROP COLUMN goes_back; ALTER TABLE taken DROP COLUMN was_left; UPDATE debt SET paid_seq = off_seq; ALTER TABLE debt DROP COLUMN off_seq; DROP TABLE operator_lease; DROP TABLE temporary_right; DROP TABLE run_teller; DROP TABLE audit; DROP TABLE config_version; DROP TABLE config_file; DROP TABLE request_key; DROP TABLE fleet_visit; DROP INDEX event_run_ended; DROP INDEX turn_critical; DROP TABLE host_end; DROP TABLE host_line; DROP TABLE run_subject; DROP INDEX run_list; PRAGMA user_version = 11;";
     Connection::open(&path).unwrap().execute_batch(as_before).unwrap();
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(listed(&store), [off]);

@@ -37,8 +37,10 @@ pub(super) fn took(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO taken (host, run, task, params, fingerprint, good, at, goes_back)
-             SELECT host, run, planned.task, planned.params, fingerprint, ?1, ?2, goes_back
+            "INSERT INTO taken (host, run, task, params, fingerprint, good, at, goes_back, was_left)
+             SELECT host, run, planned.task, planned.params, fingerprint, ?1, ?2, goes_back,
+             NOT ?1 AND EXISTS (SELECT 1 FROM event WHERE event.run = ?3 AND event.host = ?4
+                AND substr(body, 1, 26) = '{\"type\":\"rollback-started\"')
              FROM planned JOIN run ON run.id = planned.run WHERE run = ?3 AND host = ?4",
         )
         .and_then(|mut insert| {
@@ -53,24 +55,24 @@ impl SqliteStore {
     pub fn taken_now(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT host, task, params, fingerprint, good, run, at, goes_back FROM
+                "SELECT host, task, params, fingerprint, good, run, at, goes_back, was_left FROM
                  (SELECT *, row_number() OVER (PARTITION BY host ORDER BY run DESC) AS nth FROM taken)
                  WHERE nth <= ? ORDER BY host, run DESC",
             )?;
             let rows = statement.query_map([TOLD_PER_HOST], |row| {
                 let texts: (String, String, String, String) =
                     (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                let (good, back) = (row.get::<_, bool>(4)?, row.get::<_, bool>(7)?);
-                Ok((texts, (good, back), row.get::<_, u64>(5)?, row.get::<_, String>(6)?))
+                let state = (row.get::<_, bool>(4)?, row.get::<_, bool>(7)?, row.get::<_, bool>(8)?);
+                Ok((texts, state, row.get::<_, u64>(5)?, row.get::<_, String>(6)?))
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
         let mut taken: BTreeMap<HostName, Vec<ReleaseTakeover>> = BTreeMap::new();
-        for ((host, task, params, fingerprint), (good, back), run, at) in rows {
+        for ((host, task, params, fingerprint), (good, back, was_left), run, at) in rows {
             let params = serde_json::from_str(&params).map_err(failed)?;
             let release = Release { task, params, fingerprint };
-            let one =
-                ReleaseTakeover { release, good, back, run: RunId(run), at: at.parse().map_err(failed)? };
+            let at = at.parse().map_err(failed)?;
+            let one = ReleaseTakeover { release, good, back, was_left, run: RunId(run), at };
             taken.entry(HostName::new(host)).or_default().push(one);
         }
         Ok(taken)

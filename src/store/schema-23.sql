@@ -30,10 +30,15 @@ CREATE TABLE taken_of_any_run (
     good        INTEGER NOT NULL,
     at          TEXT NOT NULL,
     goes_back   INTEGER NOT NULL,
+    -- A rollback from it was begun and did not end well.
+    was_left    INTEGER NOT NULL,
     PRIMARY KEY (host, run)
 ) STRICT;
-INSERT INTO taken_of_any_run (host, run, task, params, fingerprint, good, at, goes_back)
-    SELECT host, run, taken.task, taken.params, fingerprint, good, at, goes_back FROM taken JOIN run ON run.id = taken.run;
+INSERT INTO taken_of_any_run (host, run, task, params, fingerprint, good, at, goes_back, was_left)
+    SELECT taken.host, taken.run, taken.task, taken.params, fingerprint, good, taken.at, goes_back,
+        NOT good AND EXISTS (SELECT 1 FROM event WHERE event.run = taken.run AND event.host = taken.host
+            AND substr(body, 1, 26) = '{"type":"rollback-started"')
+    FROM taken JOIN run ON run.id = taken.run;
 DROP TABLE taken;
 ALTER TABLE taken_of_any_run RENAME TO taken;
 

@@ -241,12 +241,24 @@ fn what_was_begun_and_not_brought_to_an_end_is_no_good_release() {
     let first = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
     store.append_now(first, at(2), vec![settled(End::Released), ended(RunOutcome::Done)]).unwrap();
     let second = store.create_run_now(&plan("2"), &ann(), at(3)).unwrap().run;
-    store.append_now(second, at(4), vec![begun, settled(End::Held), ended(RunOutcome::NeedsPerson)]).unwrap();
+    let held = vec![begun.clone(), settled(End::Held), ended(RunOutcome::NeedsPerson)];
+    store.append_now(second, at(4), held).unwrap();
     let untouched = store.create_run_now(&plan("3"), &ann(), at(5)).unwrap().run;
     store.append_now(untouched, at(6), vec![settled(End::Unknown), ended(RunOutcome::NeedsPerson)]).unwrap();
     let all = &store.taken_now().unwrap()[&HostName::from("web1")];
     let runs: Vec<_> = all.iter().map(|taken| (taken.run, taken.good)).collect();
     assert_eq!(runs, [(second, false), (first, true)], "a host that no step touched is where it was");
+    assert!(!all[0].was_left);
+    // Behind a rollback that did not end well it is not known what the host has.
+    let third = store.create_run_now(&plan("4"), &ann(), at(7)).unwrap().run;
+    let back = EventKind::RollbackStarted { host: "web1".into(), why: "a check is critical".into() };
+    store
+        .append_now(third, at(8), vec![begun, back, settled(End::Held), ended(RunOutcome::NeedsPerson)])
+        .unwrap();
+    let taken = &store.taken_now().unwrap()[&HostName::from("web1")];
+    assert_eq!((taken[0].run, taken[0].good, taken[0].was_left), (third, false, true));
+    let words = taken[0].shown(taken[0].release.words());
+    assert_eq!(words, "not known: the rollback from deploy version=4 failed");
 }
 
 #[test]

@@ -127,7 +127,7 @@ async fn the_help_of_a_task_says_what_it_takes_and_does() {
 async fn words_that_are_no_command_get_an_answer_that_leads_on() {
     let site = Site::start(1).await;
     let rows = [
-        ("run --help", 0, "Usage: ssh rollcall run SELECTOR [-b] -- COMMAND"),
+        ("run --help", 0, "Usage: ssh rollcall run SELECTOR [OPTIONS] -- COMMAND"),
         ("check -h", 0, "Usage: ssh rollcall check"),
         ("help host accept", 0, "Usage: ssh rollcall host accept"),
         ("help balancer drain", 0, "Usage: ssh rollcall balancer drain SELECTOR because REASON"),

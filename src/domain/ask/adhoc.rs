@@ -149,6 +149,7 @@ pub(super) enum AdHocWords {
 pub(super) struct CopyWords {
     selector: String,
     /// The path of the file on the hosts
+    #[arg(value_parser = read_path)]
     path: String,
     /// The mode of the file, in octal; without it, a file that is there keeps its mode, and a new one gets 644
     #[arg(long, value_parser = read_mode)]
@@ -167,6 +168,7 @@ pub(super) struct CopyWords {
 pub(super) struct FetchWords {
     host: String,
     /// The path of the file on the host
+    #[arg(value_parser = read_path)]
     path: String,
     /// End it after this time: 30s, 2h; without it, 10 minutes
     #[arg(long, value_parser = super::run_words::read_timeout)]
@@ -184,6 +186,19 @@ pub(super) fn read_ad_hoc(words: AdHocWords) -> Result<AdHoc, String> {
         AdHocWords::Last { task } => AdHoc::Last { task },
         AdHocWords::Nodes(asked) => AdHoc::Nodes(asked),
     })
+}
+
+/// No shell of the host reads the path.
+fn read_path(text: &str) -> Result<String, String> {
+    match text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            let rest = rest.trim_start_matches('/');
+            Err(format!(
+                "`~` means nothing here; a path without `/` in front begins in the home of the login: {rest}"
+            ))
+        }
+        _ => Ok(text.into()),
+    }
 }
 
 fn read_copy(words: CopyWords) -> Result<CopyAsk, String> {

@@ -48,8 +48,18 @@ pub struct ReleaseTakeover {
     /// A rollback took the host back to it.
     #[serde(skip)]
     pub back: bool,
+    /// A rollback from it was begun and did not end well: what the host has now is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub was_left: bool,
     pub run: RunId,
     pub at: Timestamp,
+}
+
+impl ReleaseTakeover {
+    /// The words of the release, or that it is not known whether the host still has it.
+    pub fn shown(&self, words: String) -> String {
+        if self.was_left { format!("not known: the rollback from {words} failed") } else { words }
+    }
 }
 
 /// An operator's mark on a release; the last one counts.
@@ -163,6 +173,7 @@ mod tests {
             release: release(version),
             good,
             back: false,
+            was_left: false,
             run: RunId(1),
             at: Timestamp::UNIX_EPOCH,
         }

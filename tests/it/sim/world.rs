@@ -131,6 +131,7 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
         },
         good: true,
         back: false,
+        was_left: false,
         run: RunId(0),
         at: Timestamp::UNIX_EPOCH,
     };

@@ -113,7 +113,9 @@ impl Fleet<'_> {
             let words = present.map(|taken| {
                 let values = taken.release.params.iter().map(|(name, value)| format!("{name}={value}"));
                 let values: Vec<String> = values.collect();
-                if values.is_empty() { taken.release.task.clone() } else { values.join(" ") }
+                let words = if values.is_empty() { taken.release.task.clone() } else { values.join(" ") };
+                let last = self.taken.get(host).and_then(|taken| taken.first());
+                last.map_or_else(|| words.clone(), |last| last.shown(words.clone()))
             });
             words.into_iter().for_each(|words| *counts.entry(words).or_default() += 1);
         }

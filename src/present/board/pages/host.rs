@@ -72,7 +72,11 @@ impl HostFacts<'_> {
         let mut table = Table::new("releases", &columns, "no release is on record");
         table.is_history = true;
         for taken in self.taken {
-            let (mark, word) = if taken.good { (Mark::Ok, "good") } else { (Mark::Unknown, "not proven") };
+            let (mark, word) = match (taken.good, taken.was_left) {
+                (true, _) => (Mark::Ok, "good"),
+                (false, true) => (Mark::Unknown, "not known: its rollback failed"),
+                (false, false) => (Mark::Unknown, "not proven"),
+            };
             table.rows.push(TableRow {
                 key: format!("{} {}", taken.run, taken.release.fingerprint),
                 count: 1,
