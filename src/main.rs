@@ -279,7 +279,7 @@ fn support(config: &Path, to: Option<PathBuf>) -> ExitCode {
 /// Writes a configuration, and checks it as the daemon will read it.
 fn init(options: &InitOptions) -> ExitCode {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let user = std::env::var("USER").unwrap_or_default();
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
     let mut ask = |question: &str, default: &str| {
         if !std::io::stdin().is_terminal() {
             return None;
