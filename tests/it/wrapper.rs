@@ -265,7 +265,8 @@ fn a_record_that_is_removed_holds_nobody_up() {
     for host in Host::both() {
         let call = call("1-a-0-1");
         let limited = Call { limit: Duration::from_secs(1), ..call };
-        let child = host.begin(&limited, "echo $$ >pid; while [ -e pid ]; do sleep 0.1; done", None);
+        let child =
+            host.begin(&limited, "echo $$ >new; mv new pid; while [ -e pid ]; do sleep 0.1; done", None);
         until("it runs", || host.has("pid"));
         let pid = number_in(&host.at("pid"));
         fs::remove_dir_all(host.record("1-a-0-1")).unwrap();
@@ -325,8 +326,8 @@ fn children_in_the_background_hold_nobody_up_and_live_on() {
 fn a_step_whose_time_is_up_is_ended_with_all_its_children() {
     for host in Host::both() {
         let call = Call { limit: Duration::from_secs(1), ..call("1-a-0-1") };
-        let script = "sh -c 'trap \"\" TERM; echo $$ >child; while :; do sleep 0.1; done' & \
-                      echo $$ >leader; trap 'touch got-term; exit 1' TERM; while :; do sleep 0.1; done";
+        let script = "sh -c 'trap \"\" TERM; echo $$ >new-child; mv new-child child; while :; do sleep 0.1; done' & \
+                      echo $$ >new-leader; mv new-leader leader; trap 'touch got-term; exit 1' TERM; while :; do sleep 0.1; done";
         let said = host.run(&call, script);
         assert_eq!(said.answer, "timeout");
         assert!(host.has("got-term"));
@@ -491,7 +492,7 @@ fn a_host_without_setsid_does_it_another_way() {
             std::os::unix::fs::symlink("/usr/bin/perl", host.at("bin/perl")).unwrap();
         }
         let call = Call { limit: Duration::from_secs(1), ..call("1-a-0-1") };
-        let mut child = host.begin(&call, "echo $$ >pid; while :; do sleep 0.1; done", None);
+        let mut child = host.begin(&call, "echo $$ >new; mv new pid; while :; do sleep 0.1; done", None);
         until("it runs", || host.has("pid"));
         child.kill().unwrap();
         child.wait().unwrap();
