@@ -61,7 +61,7 @@ enum LocalCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Give the room of what has left the store back to the disk; the daemon must be stopped
+    /// Give the space of removed runs back to the disk; the daemon must be stopped
     Vacuum,
     /// Write a configuration for your own hosts; on a terminal it asks for what is missing
     Init(InitOptions),

@@ -253,19 +253,19 @@ pub trait EventLog: Send + Sync {
     async fn last_before(&self, time: Timestamp) -> Result<u64, StoreError>;
     /// The hash of an event in the chain of the journal.
     async fn hash_of(&self, seq: u64) -> Result<Option<String>, StoreError>;
-    /// What has left the journal.
+    /// What retention has removed from the journal.
     async fn removed(&self) -> Result<RemovedEvents, StoreError>;
     /// The number of the newest event, and its changes.
     fn newest(&self) -> watch::Receiver<u64>;
 }
 
-/// The oldest part of the journal, which has left; nothing by default.
+/// The oldest part of the journal, which retention has removed; nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemovedEvents {
-    /// The last event that left, and its time.
+    /// The last removed event, and its time.
     pub last: u64,
     pub at: Option<Timestamp>,
-    /// The last run that left.
+    /// The last removed run.
     pub run: u64,
 }
 

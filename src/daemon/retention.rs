@@ -1,4 +1,4 @@
-//! Removes what is older than `[retention]` says.
+//! Removes what is older than `[retention]` allows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::store::{self, Fact, Freed, RemovedRows, SqliteStore};
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Gives the room of what has left the store back to the disk; returns what to say.
+/// Gives the space of removed rows back to the disk; returns what to print.
 pub fn vacuum(config: &Path) -> Result<String, String> {
     let settings = config::load(config).map_err(|diagnostics| diagnostics.to_string())?.settings;
     let Freed { before, after } = store::vacuum(&settings.store).map_err(|error| error.to_string())?;
@@ -50,11 +50,11 @@ pub(super) async fn remove_old(desk: Desk, store: Arc<SqliteStore>, stop: Cancel
                 continue;
             };
             if let Err(error) = remove(&desk, &store, (before, step), &stop).await {
-                tracing::warn!(%error, "what is older than [retention] says could not be removed");
+                tracing::warn!(%error, "what is older than [retention] allows could not be removed");
             }
         }
         if let Some(before) = retention.runs.and_then(|kept| desk.clock.now().checked_sub(kept).ok()) {
-            say_what_stays(&store, before).await;
+            log_what_stays(&store, before).await;
         }
     }
 }
@@ -75,17 +75,17 @@ async fn remove(
         let one = tokio::task::spawn_blocking(move || step(&store, before, &fact)).await;
         let removed = one.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let Some(RemovedRows { chain, first, last, .. }) = removed else { return Ok(()) };
-        tracing::info!(chain, first, last, "removed what is older than [retention] says");
+        tracing::info!(chain, first, last, "removed what is older than [retention] allows");
     }
     Ok(())
 }
 
-/// A run that must stay keeps all later ones, so the store grows: people have to know why.
-async fn say_what_stays(store: &Arc<SqliteStore>, before: Timestamp) {
+/// Logs the run that holds the removal up: it keeps all later ones, so the store grows.
+async fn log_what_stays(store: &Arc<SqliteStore>, before: Timestamp) {
     let store = store.clone();
     let stays = tokio::task::spawn_blocking(move || store.oldest_that_stays_now(before)).await;
     if let Ok(Ok(Some(run))) = stays {
-        let why = "it is under way, or its debt is open; see: show, debts";
-        tracing::warn!(%run, why, "a run that is older than [retention] says stays, and so do all later ones");
+        let why = "it, or a run that overlaps with it, is under way, too recent, or has an open debt; see: runs, debts";
+        tracing::warn!(%run, why, "a run that is older than [retention] allows is kept, and so are all later ones");
     }
 }

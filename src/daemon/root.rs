@@ -107,8 +107,8 @@ impl Root {
         let mut said = format!("configuration in force: {}", describe(&new));
         if let Some((host, key)) = self.key_not_read(&new) {
             return Err(format!(
-                "{host} is reached with the key `{key}`, and a change in [fleet.keys] takes effect at the next start; nothing is in \
-                 force of this; try: restart rollcall"
+                "{host} is reached with the key `{key}`, and a change in [fleet.keys] takes effect at the next start; the configuration \
+                 in force is unchanged; try: restart rollcall"
             ));
         }
         let current = self.current.borrow().clone();

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use jiff::Timestamp;
 use russh::Channel;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
@@ -38,6 +39,13 @@ impl From<russh::Error> for HandshakeRefusal {
     }
 }
 
+/// When and why a connection ended.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    pub at: Timestamp,
+    pub why: String,
+}
+
 /// Our side of one connection: it verifies the host's key, and refuses every channel that a host may try
 /// to open towards us.
 pub struct Client {
@@ -46,7 +54,7 @@ pub struct Client {
     /// The key that the host presented.
     pub presented: Arc<Mutex<Option<PublicKey>>>,
     /// Why the connection ended.
-    pub lost: Arc<OnceLock<String>>,
+    pub lost: Arc<OnceLock<Loss>>,
     /// Ends the handshake once the host has presented its key.
     pub only_key: bool,
 }
@@ -112,7 +120,7 @@ impl client::Handler for Client {
             DisconnectReason::Error(HandshakeRefusal::HostKey(why)) => why,
         };
         // Only the first reason counts.
-        let _ = self.lost.set(why);
+        let _ = self.lost.set(Loss { at: self.shared.clock.now(), why });
         Ok(())
     }
 

@@ -23,8 +23,8 @@ impl Contacts {
         all.insert(host.clone(), next);
     }
 
-    /// Records the end of a command that was sent. A command that did not end when it was told to says nothing of its host: only
-    /// a connection that is closed has lost it.
+    /// Records what the end of a command shows about its host. A command that ignored its signals shows nothing: the host is lost only
+    /// if the connection is closed.
     pub fn ended(&self, host: &Endpoint, (at, is_closed): (Timestamp, bool), end: &ExecEnd) {
         match end {
             // The host has answered, whatever that was.

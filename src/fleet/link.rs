@@ -7,7 +7,7 @@ use russh::{Disconnect, client};
 use tokio::time::Instant;
 
 use super::authority::Errand;
-use super::client::{Client, foreign};
+use super::client::{Client, Loss, foreign};
 use super::sessions::Sessions;
 use crate::domain::inventory::inventory::Endpoint;
 
@@ -15,7 +15,7 @@ use crate::domain::inventory::inventory::Endpoint;
 pub struct Link {
     pub handle: client::Handle<Client>,
     pub sessions: Sessions,
-    pub(super) lost: Arc<OnceLock<String>>,
+    pub(super) lost: Arc<OnceLock<Loss>>,
     /// Whether the host permits connections through it.
     pub(super) forwards: bool,
     /// When it was last in use, as far as anybody looked.
@@ -24,7 +24,7 @@ pub struct Link {
 
 impl Link {
     /// A connection on which the host has accepted the login.
-    pub(super) fn new(handle: client::Handle<Client>, lost: Arc<OnceLock<String>>, forwards: bool) -> Link {
+    pub(super) fn new(handle: client::Handle<Client>, lost: Arc<OnceLock<Loss>>, forwards: bool) -> Link {
         Link { handle, sessions: Sessions::new(), lost, forwards, used: Mutex::new(Instant::now()) }
     }
 
@@ -54,7 +54,7 @@ impl Link {
 
     /// Why the connection ended, if known.
     pub fn why_lost(&self) -> String {
-        self.lost.get().cloned().unwrap_or_else(|| "the connection was closed".into())
+        self.lost.get().map_or_else(|| "the connection was closed".into(), |loss| loss.why.clone())
     }
 }
 

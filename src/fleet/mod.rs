@@ -32,6 +32,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::authority::Errand;
+use self::client::Loss;
 use self::connect::{Reached, connect, fetch_host_key};
 use self::contacts::Contacts;
 pub use self::dial::{read_identities, read_identity};
@@ -321,6 +322,14 @@ impl Fleet {
         }
     }
 
+    /// How the kept connection to a host was lost, if it was. A task that is connecting records its own result.
+    fn loss(&self, host: &Endpoint) -> Option<Loss> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.get(host).cloned()?;
+        drop(slots);
+        slot.link.try_lock().ok()?.as_ref()?.lost.get().cloned()
+    }
+
     async fn forget(&self, host: &Endpoint, dead: &Arc<Link>) {
         let slot = self.slot(host);
         let mut place = slot.link.lock().await;
@@ -435,16 +444,14 @@ impl Remote for Fleet {
     }
 
     fn contact(&self, host: &Endpoint) -> Option<Contact> {
-        let slot = self.slot(host);
-        // A connection that nobody used when it was lost. While another one is being made, that one will say.
-        if let Ok(place) = slot.link.try_lock()
-            && let Some(link) = place.as_ref().filter(|link| link.is_closed())
-            && self.contacts.of(host).is_some_and(|contact| contact.end.is_ok())
-        {
-            let why = format!("contact was lost: {}", link.why_lost());
-            self.contacts.record(host, self.shared.clock.now(), Err(why));
+        let known = self.contacts.of(host);
+        // A connection that was lost while no command used it is recorded nowhere else.
+        match self.loss(host).filter(|loss| known.as_ref().is_none_or(|known| known.at <= loss.at)) {
+            Some(Loss { at, why }) => {
+                Some(Contact::after(known.as_ref(), at, Err(format!("contact was lost: {why}"))))
+            }
+            None => known,
         }
-        self.contacts.of(host)
     }
 
     async fn diagnose(&self, host: &Endpoint, request: Exec) -> Diagnosis {

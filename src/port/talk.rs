@@ -176,6 +176,22 @@ impl Feed {
         });
     }
 
+    /// All of the input; `None` if it ended before it was whole.
+    pub async fn whole(&self) -> Option<Vec<u8>> {
+        let mut reader = self.reader();
+        let reading = async {
+            let mut bytes = Vec::new();
+            while let Some(piece) = reader.next().await {
+                bytes.extend_from_slice(&piece);
+            }
+            bytes
+        };
+        tokio::select! {
+            bytes = reading => Some(bytes),
+            _ = self.spoilt() => None,
+        }
+    }
+
     /// Waits until the input has ended before it was whole; forever if that never happens.
     pub async fn spoilt(&self) -> InputEnd {
         let mut fed = self.0.subscribe();

@@ -55,7 +55,7 @@ pub fn words(fact: &AuditFact) -> String {
         }
         AuditKind::RowsRemoved { chain, first, last, hash } => {
             format!(
-                "rows {first} to {last} of the {chain} have left, by [retention]; the last hash was {}",
+                "rows {first} to {last} of the {chain} were removed by [retention]; the last hash was {}",
                 short(hash)
             )
         }
@@ -80,7 +80,7 @@ pub fn verified(chains: &[ChainSummary]) -> String {
     let table = columns(&[head].into_iter().chain(chains.iter().map(line)).collect::<Vec<_>>());
     let removed = |chain: &ChainSummary| {
         let ChainSummary { chain, removed, .. } = chain;
-        format!("Rows 1 to {removed} of the {chain} have left, by [retention] in rollcall.toml.\n")
+        format!("Rows 1 to {removed} of the {chain} were removed by [retention] in rollcall.toml.\n")
     };
     let removed: String = chains.iter().filter(|chain| chain.removed > 0).map(removed).collect();
     format!("{table}{removed}Every row is unchanged, and none is missing.\n")

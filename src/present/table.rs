@@ -182,7 +182,7 @@ pub fn releases(
         let state = match (bad, present.good) {
             (Some(mark), _) => format!("bad: {}", mark.reason),
             (None, true) => "good".into(),
-            (None, false) if present.was_left => "not known".into(),
+            (None, false) if present.rollback_failed => "not known".into(),
             (None, false) => "failing".into(),
         };
         let back = last_good(history, marks).map_or_else(|| "-".into(), |taken| taken.release.words());

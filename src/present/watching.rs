@@ -340,7 +340,7 @@ pub fn why(
     if !is_probed {
         _ = writeln!(
             text,
-            "{host}: nothing is known: its checks have no `every` and are not watched; try: check {host}"
+            "{host}: the schedule has probed no check of it, so nothing is known; try: check {host}"
         );
     } else if reasons.is_empty() && held.is_none() {
         _ = writeln!(text, "{host}: every watched check was ok at its last probe");

@@ -136,7 +136,7 @@ impl SqliteStore {
         let mut summary = ChainSummary { chain: chain.noun, removed, rows: 0, first: None, last: None, head };
         loop {
             let open = self.lock();
-            // Rows may have left between two pages: what remains is verified from its first row.
+            // Retention may remove rows between two pages: what remains is verified from its first row.
             if start_of(&open.connection, chain)?.is_some_and(|start| start.seq > verifying.after) {
                 verifying = Verifying::whole(chain, &open.connection)?;
                 summary = ChainSummary { removed: verifying.after, rows: 0, first: None, ..summary };

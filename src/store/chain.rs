@@ -54,7 +54,7 @@ pub(super) fn end_of(connection: &Connection, chain: &Chain) -> Result<Option<Ch
         .map_err(failed)
 }
 
-/// The last row that has left a chain, if any has.
+/// The last row that retention has removed from a chain.
 pub(super) fn start_of(connection: &Connection, chain: &Chain) -> Result<Option<ChainEnd>, StoreError> {
     connection
         .prepare_cached("SELECT seq, hash FROM chain_start WHERE chain = ?")
@@ -92,7 +92,7 @@ pub(super) struct Verifying {
 }
 
 impl Verifying {
-    /// A verification of the whole chain, from its first row or from the place where older ones have left.
+    /// A verification of the whole chain, from the first row that retention has not removed.
     pub fn whole(chain: &'static Chain, connection: &Connection) -> Result<Verifying, StoreError> {
         let start = start_of(connection, chain)?;
         let ChainEnd { seq, hash } = start.unwrap_or(ChainEnd { seq: 0, hash: chain.genesis.into() });

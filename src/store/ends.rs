@@ -100,7 +100,7 @@ fn past(
             return Ok((ends, true));
         }
     }
-    // Runs before them may have left.
+    // Retention may have removed runs before them.
     let have_left = "SELECT 1 FROM chain_start WHERE chain = 'event'";
     let have_left = connection.prepare_cached(have_left).and_then(|mut query| query.exists([]));
     Ok((ends, have_left.map_err(failed)?))

@@ -234,7 +234,7 @@ impl SqliteStore {
 
     /// [`Store::load`], on this thread.
     pub fn load_now(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
-        // Under one lock: the run may leave between the two.
+        // Under one lock: retention may remove the run between the two.
         let open = self.lock();
         let row = open
             .connection

@@ -37,7 +37,7 @@ pub(super) fn took(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO taken (host, run, task, params, fingerprint, good, at, goes_back, was_left)
+            "INSERT INTO taken (host, run, task, params, fingerprint, good, at, goes_back, rollback_failed)
              SELECT host, run, planned.task, planned.params, fingerprint, ?1, ?2, goes_back,
              NOT ?1 AND EXISTS (SELECT 1 FROM event WHERE event.run = ?3 AND event.host = ?4
                 AND substr(body, 1, 26) = '{\"type\":\"rollback-started\"')
@@ -55,7 +55,7 @@ impl SqliteStore {
     pub fn taken_now(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT host, task, params, fingerprint, good, run, at, goes_back, was_left FROM
+                "SELECT host, task, params, fingerprint, good, run, at, goes_back, rollback_failed FROM
                  (SELECT *, row_number() OVER (PARTITION BY host ORDER BY run DESC) AS nth FROM taken)
                  WHERE nth <= ? ORDER BY host, run DESC",
             )?;
@@ -68,11 +68,11 @@ impl SqliteStore {
             rows.collect::<Result<Vec<_>, _>>()
         })?;
         let mut taken: BTreeMap<HostName, Vec<ReleaseTakeover>> = BTreeMap::new();
-        for ((host, task, params, fingerprint), (good, back, was_left), run, at) in rows {
+        for ((host, task, params, fingerprint), (good, back, rollback_failed), run, at) in rows {
             let params = serde_json::from_str(&params).map_err(failed)?;
             let release = Release { task, params, fingerprint };
             let at = at.parse().map_err(failed)?;
-            let one = ReleaseTakeover { release, good, back, was_left, run: RunId(run), at };
+            let one = ReleaseTakeover { release, good, back, rollback_failed, run: RunId(run), at };
             taken.entry(HostName::new(host)).or_default().push(one);
         }
         Ok(taken)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::audit::{AUDIT, record};
-use super::chain::{Chain, ChainEnd, end_of, start_of};
+use super::chain::{Chain, ChainEnd, Verifying, end_of, start_of};
 use super::database::SqliteStore;
 use super::error::{failed, failed_at};
 use super::journal::JOURNAL;
@@ -16,7 +16,7 @@ use crate::domain::base::name::RunId;
 use crate::domain::run::retention::{RunSpan, cut};
 use crate::port::StoreError;
 
-/// Rows that leave in one transaction, and at most those of one more group of runs: the writer waits for so long.
+/// Rows that one transaction removes, which other writers wait for; the runs that overlap at the end of them are added.
 const ROWS_AT_ONCE: u64 = 10_000;
 
 /// Runs that are examined at once.
@@ -25,15 +25,15 @@ const RUNS_AT_ONCE: usize = 1_000;
 /// The newest releases of each host stay for rollbacks, whatever their age.
 const RELEASES_KEPT: usize = 20;
 
-/// What hangs on runs, and leaves with them.
+/// Tables whose rows are removed with their run.
 const OF_RUNS: [&str; 6] = ["debt", "planned", "look", "request_key", "run_subject", "host_end"];
 
-/// The end of the part of a chain that has left.
+/// The rows that one step has removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedRows {
     /// `journal` or `audit`.
     pub chain: &'static str,
-    /// The numbers of the first and the last row that left this time.
+    /// The numbers of the first and the last of them.
     pub first: u64,
     pub last: u64,
     /// The hash of the last one.
@@ -57,6 +57,7 @@ impl SqliteStore {
         let Some(newest) = newest else { return Ok(None) };
         let spans = self.spans(before)?;
         let Some(last) = cut(spans, newest.seq, ROWS_AT_ONCE) else { return Ok(None) };
+        self.lock().compare(&AUDIT)?;
         self.transact(|connection| {
             let removed = move_start(connection, &JOURNAL, last)?;
             connection.execute("DELETE FROM event WHERE seq <= ?", [last]).map_err(failed)?;
@@ -78,6 +79,7 @@ impl SqliteStore {
             let sql = "SELECT min(seq) FROM audit WHERE at >= ?";
             connection.query_row(sql, [format!("{before:.6}")], |row| row.get::<_, Option<u64>>(0))
         })?;
+        self.lock().compare(&AUDIT)?;
         self.transact(|connection| {
             let start = start_of(connection, &AUDIT)?.map_or(0, |start| start.seq);
             // The last row stays: the next one is hashed together with it.
@@ -122,10 +124,10 @@ impl SqliteStore {
             let is_over: bool = row.get(2).map_err(failed)?;
             let paid: Option<u64> = row.get(3).map_err(failed)?;
             let last_of_all = paid.unwrap_or(0).max(last);
-            let may_leave = is_over && time_of(&open.connection, last_of_all)? < before;
+            let is_removable = is_over && time_of(&open.connection, last_of_all)? < before;
             let is_last = spans.len() + 1 == RUNS_AT_ONCE;
-            spans.push(RunSpan { first, last, may_leave: may_leave && !is_last });
-            if !may_leave {
+            spans.push(RunSpan { first, last, is_removable: is_removable && !is_last });
+            if !is_removable {
                 break;
             }
         }
@@ -140,7 +142,7 @@ pub struct Freed {
     pub after: u64,
 }
 
-/// Writes a store anew, without the room of what has left it. It must not be in use, and needs as much free space as it has.
+/// Writes a store anew, without the space of removed rows. It must not be in use, and needs as much free space as it has.
 pub fn vacuum(path: &Path) -> Result<Freed, StoreError> {
     let size = || std::fs::metadata(path).map(|about| about.len());
     let Ok(before) = size() else {
@@ -162,8 +164,11 @@ fn time_of(connection: &Connection, seq: u64) -> Result<Timestamp, StoreError> {
     text.parse().map_err(failed)
 }
 
-/// Records that a chain begins behind this row.
-fn move_start(connection: &Connection, chain: &Chain, last: u64) -> Result<RemovedRows, StoreError> {
+/// Verifies the rows up to this one, and records that the chain begins behind it. Removing rows that were changed would
+/// remove the evidence.
+fn move_start(connection: &Connection, chain: &'static Chain, last: u64) -> Result<RemovedRows, StoreError> {
+    let mut verifying = Verifying::whole(chain, connection)?;
+    while verifying.after < last && verifying.page(connection)?.rows > 0 {}
     let first = start_of(connection, chain)?.map_or(1, |start| start.seq + 1);
     let row = connection
         .query_row(&format!("SELECT hash, at FROM {} WHERE seq = ?", chain.table), [last], |row| {
@@ -184,7 +189,7 @@ fn move_start(connection: &Connection, chain: &Chain, last: u64) -> Result<Remov
     Ok(RemovedRows { chain: chain.noun, first, last, hash })
 }
 
-/// Removes the runs whose events have left, and what hangs on them.
+/// Removes the runs that have no events any more, and what refers to them.
 fn remove_runs_without_events(connection: &Connection) -> Result<(), StoreError> {
     let gone = "SELECT id FROM temp.gone";
     let run = |sql: &str| connection.execute(sql, []).map(drop).map_err(failed);

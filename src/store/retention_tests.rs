@@ -117,6 +117,26 @@ fn rows_leave_only_by_the_start_of_the_chain() {
     assert!(store.verify_now().unwrap_err().to_string().contains("the journal was changed at event 6"));
 }
 
+#[test]
+fn rows_that_were_changed_are_not_removed() {
+    let store = SqliteStore::in_memory().unwrap();
+    (1..=2).for_each(|n| _ = run(&store, n, whole()));
+    let changed =
+        "DROP TRIGGER event_only_grows_update; UPDATE event SET at = '2001-01-01T00:00:00Z' WHERE seq = 2";
+    store.transact(|connection| connection.execute_batch(changed).map_err(failed)).unwrap();
+    let why = store.remove_runs_now(at(2), &noted).unwrap_err().to_string();
+    assert!(why.contains("the journal was changed at event 2"), "{why}");
+    assert_eq!(runs(&store), [1, 2]);
+    let caller = Caller { operator: ann(), from: None, config: String::new(), line: String::new() };
+    let row = |second| caller.fact(at(second), AuditKind::Login { user: "ann".into() });
+    store.record_now((1..=3).map(row).collect()).unwrap();
+    let changed =
+        "DROP TRIGGER audit_only_grows; UPDATE audit SET body = replace(body, 'ann', 'bob') WHERE seq = 1";
+    store.transact(|connection| connection.execute_batch(changed).map_err(failed)).unwrap();
+    let why = store.remove_audit_now(at(3), &noted).unwrap_err().to_string();
+    assert!(why.contains("the audit was changed at row 1"), "{why}");
+}
+
 #[tokio::test]
 async fn old_rows_of_the_audit_leave() {
     let store = SqliteStore::in_memory().unwrap();

@@ -1,10 +1,10 @@
--- Where a chain begins: its rows up to this one have left. `hash` is that of the last row that left, which the next row names.
+-- Where a chain begins: retention has removed its rows up to this one. `hash` is that of this row, which the next one names.
 CREATE TABLE chain_start (
     chain TEXT PRIMARY KEY,
     seq   INTEGER NOT NULL,
     hash  TEXT NOT NULL,
     at    TEXT NOT NULL,
-    -- The last run that left.
+    -- The last removed run.
     run   INTEGER
 ) STRICT;
 DROP TRIGGER event_only_grows_delete;
@@ -16,11 +16,11 @@ CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
 WHEN old.seq > ifnull((SELECT seq FROM chain_start WHERE chain = 'audit'), 0)
 BEGIN SELECT RAISE(ABORT, 'the audit only grows'); END;
 
--- What hangs on a run is found by it when the run leaves.
+-- Removing a run looks for what refers to it.
 CREATE INDEX debt_of_run ON debt (run);
 CREATE INDEX request_of_run ON request_key (run);
 
--- The releases and facts of hosts stay when the run that they come from has left.
+-- The releases and facts of hosts stay when the run that they come from is removed.
 CREATE TABLE taken_of_any_run (
     host        TEXT NOT NULL,
     run         INTEGER NOT NULL,
@@ -30,11 +30,11 @@ CREATE TABLE taken_of_any_run (
     good        INTEGER NOT NULL,
     at          TEXT NOT NULL,
     goes_back   INTEGER NOT NULL,
-    -- A rollback from it was begun and did not end well.
-    was_left    INTEGER NOT NULL,
+    -- A rollback from it was started and failed.
+    rollback_failed INTEGER NOT NULL,
     PRIMARY KEY (host, run)
 ) STRICT;
-INSERT INTO taken_of_any_run (host, run, task, params, fingerprint, good, at, goes_back, was_left)
+INSERT INTO taken_of_any_run (host, run, task, params, fingerprint, good, at, goes_back, rollback_failed)
     SELECT taken.host, taken.run, taken.task, taken.params, fingerprint, good, taken.at, goes_back,
         NOT good AND EXISTS (SELECT 1 FROM event WHERE event.run = taken.run AND event.host = taken.host
             AND substr(body, 1, 26) = '{"type":"rollback-started"')

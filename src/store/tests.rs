@@ -248,7 +248,7 @@ fn what_was_begun_and_not_brought_to_an_end_is_no_good_release() {
     let all = &store.taken_now().unwrap()[&HostName::from("web1")];
     let runs: Vec<_> = all.iter().map(|taken| (taken.run, taken.good)).collect();
     assert_eq!(runs, [(second, false), (first, true)], "a host that no step touched is where it was");
-    assert!(!all[0].was_left);
+    assert!(!all[0].rollback_failed);
     // Behind a rollback that did not end well it is not known what the host has.
     let third = store.create_run_now(&plan("4"), &ann(), at(7)).unwrap().run;
     let back = EventKind::RollbackStarted { host: "web1".into(), why: "a check is critical".into() };
@@ -256,7 +256,7 @@ fn what_was_begun_and_not_brought_to_an_end_is_no_good_release() {
         .append_now(third, at(8), vec![begun, back, settled(End::Held), ended(RunOutcome::NeedsPerson)])
         .unwrap();
     let taken = &store.taken_now().unwrap()[&HostName::from("web1")];
-    assert_eq!((taken[0].run, taken[0].good, taken[0].was_left), (third, false, true));
+    assert_eq!((taken[0].run, taken[0].good, taken[0].rollback_failed), (third, false, true));
     let words = taken[0].shown(taken[0].release.words());
     assert_eq!(words, "not known: the rollback from deploy version=4 failed");
 }

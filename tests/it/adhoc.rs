@@ -7,23 +7,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::site::{Answer, Site};
+use crate::support::site::{Answer, Site, with_input};
 use crate::support::{DEADLINE, eventually, write};
 
 async fn with_file(site: &Site, line: &str, file: &[u8]) -> Answer {
-    let mut child = site.ssh("ann", line).stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let file = file.to_vec();
-    // A command that is refused does not read it.
-    let sending = tokio::spawn(async move { _ = stdin.write_all(&file).await });
-    let output = timeout(DEADLINE, child.wait_with_output()).await.expect("an end").unwrap();
-    sending.abort();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Answer {
-        status: output.status.code().unwrap_or(-1),
-        out: text(&output.stdout),
-        err: text(&output.stderr),
-    }
+    with_input(site.ssh("ann", line), file).await
 }
 
 /// The files with this text where hosts keep the state of steps, and temporary files.

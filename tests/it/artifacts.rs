@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio::process::Command;
 
 use crate::support::api::{Forward, reply};
-use crate::support::site::{Answer, Site};
-use crate::support::{DEADLINE, eventually, read, write};
+use crate::support::site::{Site, with_input};
+use crate::support::{eventually, read, write};
 
 const SHIP: &str = r#"
 hosts = "web"
@@ -45,22 +45,6 @@ async fn site(tasks: &[(&str, &str)], settings: &str) -> Site {
     write(&path, &format!("{}[artifacts]\n{settings}", read(&path)));
     site.start_daemon().await;
     site
-}
-
-async fn with_input(mut command: Command, input: &[u8]) -> Answer {
-    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    // A command that is refused does not read it.
-    let sending = tokio::spawn(async move { _ = stdin.write_all(&input).await });
-    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.expect("an end").unwrap();
-    sending.abort();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Answer {
-        status: output.status.code().unwrap_or(-1),
-        out: text(&output.stdout),
-        err: text(&output.stderr),
-    }
 }
 
 /// The names in the folder of artifacts.

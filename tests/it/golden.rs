@@ -91,12 +91,14 @@ async fn the_runs_of_an_earlier_build_are_shown_as_it_showed_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_runs_leave_and_what_is_missing_is_said() {
+async fn old_runs_are_removed_and_what_is_missing_is_said() {
     let mut site = opened_with("[retention]\nruns = \"1d\"\n").await;
-    eventually("the first run has left", async || site.ask("show 1").await.err.contains("run 1 has left"))
-        .await;
+    eventually("the first run is removed", async || {
+        site.ask("show 1").await.err.contains("run 1 was removed by")
+    })
+    .await;
     let gone = site.ask("board run 1").await;
-    assert!(gone.err.contains("[retention] in rollcall.toml keeps no run before "), "{gone:?}");
+    assert!(gone.err.contains("the oldest run that may be there is "), "{gone:?}");
     let none = site.ask("show 999").await;
     assert!(none.err.contains("there is no run 999"), "{none:?}");
     // The run with the open debt is there, and everything after it.
@@ -111,7 +113,7 @@ async fn old_runs_leave_and_what_is_missing_is_said() {
     })
     .await;
     let verified = site.ask("audit verify").await.expect(0).out;
-    assert!(verified.contains("of the journal have left, by [retention]"), "{verified}");
+    assert!(verified.contains("of the journal were removed by [retention]"), "{verified}");
     // A rollback still knows what was there.
     assert!(site.ask("releases web01").await.out.contains("deploy hook=true version=1.0.1"));
     site.daemon.take().unwrap().stop().await;

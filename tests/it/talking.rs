@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::support::client::{Client, ask};
-use crate::support::site::{Answer, Site, answer_of};
+use crate::support::site::{Site, answer_of, with_input};
 use crate::support::{DEADLINE, eventually, read, until, write};
 
 /// Prints, and then waits until the test lets it go on.
@@ -21,22 +21,6 @@ fn waits(site: &Site) -> String {
 
 fn go_on(site: &Site) {
     write(&site.dir.path().join("go"), "");
-}
-
-async fn with_input(mut command: Command, input: &[u8]) -> Answer {
-    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    // A command that is refused does not read it.
-    let sending = tokio::spawn(async move { _ = stdin.write_all(&input).await });
-    let output = timeout(DEADLINE, child.wait_with_output()).await.expect("an end").unwrap();
-    sending.abort();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Answer {
-        status: output.status.code().unwrap_or(-1),
-        out: text(&output.stdout),
-        err: text(&output.stderr),
-    }
 }
 
 /// A plain `ssh -tt`, whose terminal is its standard input and output.

@@ -89,7 +89,7 @@ table! {
         KEEP "keep": KeptTime = Duration::from_secs(30 * 24 * 60 * 60),
     }
 
-    /// What is older leaves the store, once an hour. Without this table everything is kept.
+    /// What is older is removed, once an hour. Without this table everything is kept.
     pub RetentionKeys "Retention" {
         /// How long a run is kept, with its events, after the last of them. At least a day. A run that is under way, or has an open debt, stays,
         /// and so do all later ones.

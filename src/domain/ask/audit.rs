@@ -115,11 +115,11 @@ pub enum AuditKind {
         /// The line of `operators`, without its key.
         line: String,
     },
-    /// The oldest rows of a chain have left, by `[retention]`.
+    /// The oldest rows of a chain were removed by `[retention]`.
     RowsRemoved {
         /// `audit` or `journal`.
         chain: String,
-        /// The first and the last number that left.
+        /// The first and the last number that were removed.
         first: u64,
         last: u64,
         /// The hash of the last one: the chain begins behind it.
@@ -283,7 +283,7 @@ pub struct AuditPage {
 pub struct ChainSummary {
     /// `audit` or `journal`.
     pub chain: &'static str,
-    /// The number of the last row that has left, by `[retention]`; 0 if none has.
+    /// The number of the last row that `[retention]` has removed; 0 if there is none.
     pub removed: u64,
     pub rows: u64,
     pub first: Option<String>,

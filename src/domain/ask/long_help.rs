@@ -25,8 +25,8 @@ Exit status: 0 ok on all hosts, 2 a command failed, 3 an outcome is unknown, 4 u
 pub const EVENTS_HELP: &str = "\
 Every object has a `schema`. `event`: `seq` is its number, which lasts over restarts; to go on after a break: --since SEQ.
 `heartbeat`, every 15 seconds without an event: `seq` is the newest number. `gap`: the journal does not have the number
-of --since, since the store was restored from a copy; events follow from its newest one. A `gap` with `oldest`: older events
-have left, by [retention]. Events of hosts that you may not see are left out. Fields may be added to each object.";
+of --since, since the store was restored from a copy; events follow from its newest one. A `gap` with `oldest`: [retention]
+has removed older events. Events of hosts that you may not see are left out. Fields may be added to each object.";
 
 pub const AUDIT_HELP: &str = "\
 Without --since, the newest rows. Rows are never changed, and removed only by [retention]; each has the hash of the row before, and `audit verify`

@@ -48,9 +48,9 @@ pub struct ReleaseTakeover {
     /// A rollback took the host back to it.
     #[serde(skip)]
     pub back: bool,
-    /// A rollback from it was begun and did not end well: what the host has now is not known.
+    /// A rollback from it was started and failed: which release the host has now is not known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub was_left: bool,
+    pub rollback_failed: bool,
     pub run: RunId,
     pub at: Timestamp,
 }
@@ -58,7 +58,7 @@ pub struct ReleaseTakeover {
 impl ReleaseTakeover {
     /// The words of the release, or that it is not known whether the host still has it.
     pub fn shown(&self, words: String) -> String {
-        if self.was_left { format!("not known: the rollback from {words} failed") } else { words }
+        if self.rollback_failed { format!("not known: the rollback from {words} failed") } else { words }
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
             release: release(version),
             good,
             back: false,
-            was_left: false,
+            rollback_failed: false,
             run: RunId(1),
             at: Timestamp::UNIX_EPOCH,
         }

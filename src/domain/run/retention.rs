@@ -1,5 +1,5 @@
-//! Which of the oldest runs may leave the journal. Only whole runs leave, and only from its start: what remains is a chain
-//! without a gap.
+//! Which of the oldest runs may be removed from the journal. Only whole runs are removed, and only from its start: what
+//! remains is a chain without a gap.
 
 /// What the journal has of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,11 +7,11 @@ pub struct RunSpan {
     /// The numbers of its first and its last event. Events of other runs may be between them.
     pub first: u64,
     pub last: u64,
-    /// The run is over for long enough, and nobody needs it any more.
-    pub may_leave: bool,
+    /// The run and its debts ended before the retention time.
+    pub is_removable: bool,
 }
 
-/// The last event that leaves; `None` if none does. `runs` are those that the journal begins with, in their order.
+/// The last event to remove; `None` if there is none. `runs` are those that the journal begins with, in their order.
 ///
 /// Ends with the first cut behind `enough` events, so that other work need not wait for long.
 pub fn cut(runs: impl IntoIterator<Item = RunSpan>, newest: u64, enough: u64) -> Option<u64> {
@@ -25,7 +25,7 @@ pub fn cut(runs: impl IntoIterator<Item = RunSpan>, newest: u64, enough: u64) ->
                 return cut;
             }
         }
-        if !run.may_leave {
+        if !run.is_removable {
             return cut;
         }
         reach = reach.max(run.last);
@@ -42,13 +42,13 @@ mod tests {
         let run = |word: &str| {
             let (numbers, stays) = word.strip_suffix('!').map_or((word, false), |rest| (rest, true));
             let (first, last) = numbers.split_once('-').unwrap();
-            RunSpan { first: first.parse().unwrap(), last: last.parse().unwrap(), may_leave: !stays }
+            RunSpan { first: first.parse().unwrap(), last: last.parse().unwrap(), is_removable: !stays }
         };
         text.split(' ').filter(|word| !word.is_empty()).map(run).collect()
     }
 
     #[test]
-    fn only_whole_runs_leave_and_the_last_event_stays() {
+    fn only_whole_runs_are_removed_and_the_last_event_stays() {
         // `!`: it stays.
         let table = [
             ("", 0, None),

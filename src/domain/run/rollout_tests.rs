@@ -929,7 +929,7 @@ fn hosts_that_pass_their_gate_within_a_moment_are_enabled_in_one_change() {
     let [Decision { event: EventKind::EnableStarted { hosts, .. }, .. }] = &later.decisions[..] else {
         panic!("{later:?}")
     };
-    assert_eq!(hosts.len(), 1, "nobody waits for long");
+    assert_eq!(hosts.len(), 1, "a host waits at most for the limit");
 }
 
 #[test]

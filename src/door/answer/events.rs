@@ -37,8 +37,8 @@ fn known_types(types: &[String]) -> Result<(), Refusal> {
     Err(Refusal::usage(format!("no event has the type `{}`{near} (known: {known})", clipped(word))))
 }
 
-/// Events between these numbers have left.
-fn left(since: u64, oldest: u64, newest: u64) -> String {
+/// The line for events that retention has removed.
+fn removed_gap(since: u64, oldest: u64, newest: u64) -> String {
     lines::line("gap", json!({ "since": since, "oldest": oldest, "newest": newest }))
 }
 
@@ -51,7 +51,7 @@ impl Asked<'_> {
         let log = self.ports().events.clone();
         let mut newest = log.newest();
         let removed = log.removed().await?;
-        let (mut after, has_left) = match *since {
+        let (mut after, is_cut) = match *since {
             Since::Event(seq) => (seq, seq < removed.last),
             Since::Time(time) => {
                 let from = self.ports().hosts.clock.now().checked_sub(time).unwrap_or(Timestamp::MIN);
@@ -59,8 +59,8 @@ impl Asked<'_> {
             }
         };
         let last = *newest.borrow_and_update();
-        if has_left {
-            self.say(&left(after, removed.last + 1, last)).await?;
+        if is_cut {
+            self.say(&removed_gap(after, removed.last + 1, last)).await?;
             after = after.max(removed.last);
         }
         if after > last {
@@ -82,10 +82,10 @@ impl Asked<'_> {
                 continue;
             };
             self.sees_as_before(after)?;
-            // They may leave while a reader of old events goes on.
+            // Retention may remove events that a reader has not reached yet.
             if let Some(oldest) = events.first().map(|event| event.seq).filter(|oldest| *oldest > after + 1) {
                 let newest = *newest.borrow();
-                self.say(&left(after, oldest, newest)).await?;
+                self.say(&removed_gap(after, oldest, newest)).await?;
             }
             after = last.seq;
             let text = self.visible_events(granted, events, (types, &mut seen)).await?;
@@ -190,7 +190,7 @@ impl Asked<'_> {
             return Ok(*known);
         }
         let stored = self.ports().store.load(run).await?;
-        // It has left meanwhile.
+        // Retention has removed the run in the meantime.
         let Some(stored) = stored else { return Ok(false) };
         let hosts: Vec<HostName> = stored.plan.touched().into_iter().collect();
         let sees = may_see(granted, &self.config.inventory, &hosts);

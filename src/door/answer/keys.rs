@@ -128,18 +128,7 @@ impl Asked<'_> {
         let Some(input) = self.terminal.input() else {
             return Err(Refusal::internal("there is no standard input").into());
         };
-        let mut reader = input.reader();
-        let reading = async {
-            let mut bytes = Vec::new();
-            while let Some(piece) = reader.next().await {
-                bytes.extend_from_slice(&piece);
-            }
-            bytes
-        };
-        let bytes = tokio::select! {
-            read = tokio::time::timeout(INPUT_LIMIT, reading) => read.ok(),
-            _ = input.spoilt() => None,
-        };
+        let bytes = tokio::time::timeout(INPUT_LIMIT, input.whole()).await.ok().flatten();
         let hint = "try: host accept SELECTOR - <known_hosts";
         let Some(bytes) = bytes else {
             return Err(Refusal::usage("the known keys on standard input have no end, or are too many")

@@ -62,18 +62,7 @@ impl Asked<'_> {
             return Err(none().into());
         }
         let input = self.terminal.input().ok_or_else(none)?;
-        let mut reader = input.reader();
-        let reading = async {
-            let mut bytes = Vec::new();
-            while let Some(piece) = reader.next().await {
-                bytes.extend_from_slice(&piece);
-            }
-            bytes
-        };
-        let bytes = tokio::select! {
-            read = tokio::time::timeout(INPUT_LIMIT, reading) => read.ok(),
-            _ = input.spoilt() => None,
-        };
+        let bytes = tokio::time::timeout(INPUT_LIMIT, input.whole()).await.ok().flatten();
         let unread = || Refusal::usage("the names on standard input have no end, or are too many").hint(hint);
         let text = String::from_utf8(bytes.ok_or_else(unread)?);
         let text = text.map_err(|_| Refusal::usage("the names on standard input are not UTF-8"))?;

@@ -155,12 +155,12 @@ impl Asked<'_> {
         }
     }
 
-    /// The refusal for a run that does not exist, or that has left.
+    /// The refusal for a run that does not exist, or that retention has removed.
     pub(super) async fn no_run(&self, id: RunId) -> Refusal {
         let removed = self.ports().events.removed().await.unwrap_or_default();
         let why = match id.0 <= removed.run {
             true => format!(
-                "run {id} has left: [retention] in rollcall.toml keeps no run before {}",
+                "run {id} was removed by [retention] in rollcall.toml; the oldest run that may be there is {}",
                 removed.run + 1
             ),
             false => format!("there is no run {id}"),

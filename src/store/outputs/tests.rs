@@ -193,7 +193,8 @@ async fn an_output_that_was_closed_in_between_forgets_nothing() {
     }
     recorder.finish();
     outputs.ended(OPERATION, None);
-    outputs.flushed().await;
+    // As a process does at its end.
+    outputs.finish().await;
     assert_eq!(kept(root.path()), "0123456789");
     assert_eq!(end(root.path()).map(|end| end.not_kept), Some(3));
 }

@@ -131,7 +131,7 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
         },
         good: true,
         back: false,
-        was_left: false,
+        rollback_failed: false,
         run: RunId(0),
         at: Timestamp::UNIX_EPOCH,
     };

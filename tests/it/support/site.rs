@@ -8,6 +8,7 @@ use rollcall::domain::ask::access::{Operator, Role, authorize};
 use rollcall::domain::ask::command as commands;
 use rollcall::embedded::site;
 use rollcall::engine::ports::Ports;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -280,6 +281,24 @@ pub async fn answer_of(mut command: Command) -> Answer {
         status: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The same for a command that reads this from its standard input.
+pub async fn with_input(mut command: Command, input: &[u8]) -> Answer {
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // A command that is refused does not read it.
+    let sending = tokio::spawn(async move { _ = stdin.write_all(&input).await });
+    let output =
+        tokio::time::timeout(super::DEADLINE, child.wait_with_output()).await.expect("an end").unwrap();
+    sending.abort();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Answer {
+        status: output.status.code().unwrap_or(-1),
+        out: text(&output.stdout),
+        err: text(&output.stderr),
     }
 }
 

@@ -72,7 +72,7 @@ impl HostFacts<'_> {
         let mut table = Table::new("releases", &columns, "no release is on record");
         table.is_history = true;
         for taken in self.taken {
-            let (mark, word) = match (taken.good, taken.was_left) {
+            let (mark, word) = match (taken.good, taken.rollback_failed) {
                 (true, _) => (Mark::Ok, "good"),
                 (false, true) => (Mark::Unknown, "not known: its rollback failed"),
                 (false, false) => (Mark::Unknown, "not proven"),
