@@ -82,6 +82,27 @@ async fn a_jump_host_that_was_cut_is_connected_anew_for_the_hosts_behind_it() {
     }
 }
 
+/// Those who connect through a dead jump host hold no permit while they wait for the new connection to it, which needs one.
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_behind_a_jump_host_whose_network_is_cut_do_not_wait_for_each_other() {
+    let mut site = Site::without_daemon(1).await;
+    let settings = site.config.join("rollcall.toml");
+    write(&settings, &read(&settings).replace("connect_timeout = \"5s\"", "connect_timeout = \"2s\""));
+    with_fleet(&mut site, "parallel = 2").await;
+    let (jump, target) = (host(&site, "jump", "").await, host(&site, "target", "").await);
+    let relay = Relay::start("127.0.0.1", jump.address).await;
+    let port = relay.address.port();
+    trust(&site, &jump.known_hosts_line().replace(&jump.address.port().to_string(), &port.to_string()));
+    let mut inventory =
+        format!("[a.hosts]\njump = {{ address = \"127.0.0.1\", port = {port} }}\n[behind.hosts]\n");
+    (1..=6).for_each(|n| inventory += &entry(&format!("target{n}"), &target, ", via = \"jump\""));
+    serve(&site, &inventory).await;
+    site.ask("run jump -- true").await.expect(0);
+    relay.pull();
+    let cut = site.ask("run behind -- true").await.expect(4);
+    assert!(cut.err.contains("via jump: "), "{cut:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_are_tried_in_turn_and_the_error_has_the_reason_of_each() {
     let site = Site::start(1).await;
