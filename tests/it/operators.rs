@@ -325,3 +325,19 @@ async fn a_rollback_leads_to_what_was_there_directly_before_and_a_restart_is_no_
     site.ask("rollback prod.web").await.expect(0);
     assert_eq!(host.release(), "1.1.0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_after_a_deploy_that_stopped_leaves_the_hosts_that_it_never_reached() {
+    let site = Site::start(3).await;
+    for version in ["1.1.0", "1.2.0"] {
+        site.ask(&format!("deploy prod.web version={version}")).await.expect(0);
+    }
+    site.ask("deploy web01 version=1.3.0").await.expect(0);
+    let plan = site.ask("plan rollback prod.web").await.expect(0);
+    let stays = "unchanged, if in rotation and checks pass: web[02-03] (on this release already";
+    assert!(plan.out.contains(stays), "{}", plan.out);
+    site.ask("rollback prod.web").await.expect(0);
+    assert_eq!(site.releases(), ["1.2.0"; 3]);
+    site.ask("rollback prod.web").await.expect(0);
+    assert_eq!(site.releases(), ["1.1.0"; 3], "once all are on one release, all go further back");
+}

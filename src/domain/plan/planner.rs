@@ -7,7 +7,7 @@ use super::checking::{self, alone, checks_of, made_for, snapshots};
 use super::expand::{Expanded, Knowing, expand};
 use super::given::{check_params, hidden_in, not_kept, secret_params, without_secrets};
 use super::plan::{HostPlan, Plan, RunKind, Seat, Tags, World, secret_names, vars_of};
-use super::release::{Need, Release, ReleaseTakeover, good_ones, last_good, marked_bad, need};
+use super::release::{Need, Release, ReleaseTakeover, behind, good_ones, last_good, marked_bad, need};
 use super::size::Sizes;
 use crate::domain::ask::command::{Ask, Params, ROLLBACK, Title};
 use crate::domain::ask::help::unknown_word;
@@ -94,13 +94,22 @@ fn check_tags(world: &World<'_>, task: &Task, tags: &Tags) -> Result<(), String>
     Err(format!("no step of task `{}` has the tag `{unknown}`{guess}", task.name))
 }
 
-/// Plans a rollback: each host to the last good release before its present one, or to the one that `to` names.
+/// Plans a rollback: each host to the last good release before its present one, or to the one that `to` names. Without
+/// `to`, a host that the newest release has not reached stays as it is.
 pub fn plan_rollback(world: &World<'_>, selector: &str, to: Option<&str>) -> Result<Plan, Refusal> {
     let mut each = Vec::new();
     let mut tasks = BTreeSet::new();
-    for name in select(world.inventory, selector)? {
-        let Some(history) = world.taken.get(&name) else { continue };
-        let target = target_of(world, history, to)
+    let names = select(world.inventory, selector)?;
+    let histories: Vec<(&HostName, &[ReleaseTakeover])> =
+        names.iter().filter_map(|name| Some((name, world.taken.get(name)?.as_slice()))).collect();
+    let behind = if to.is_none() { behind(histories.iter().copied()) } else { BTreeSet::new() };
+    for (name, history) in histories {
+        let is_good = |taken: &&ReleaseTakeover| {
+            marked_bad(&world.marks, &taken.release.task, &taken.release.params).is_none()
+        };
+        let present = history.first().filter(|_| behind.contains(name)).filter(is_good);
+        let target = present
+            .map_or_else(|| target_of(world, history, to), Ok)
             .map_err(|why| Refusal::rule(format!("{name}: {why}")).hint(format!("see: releases {name}")))?;
         tasks.insert(target.release.task.as_str());
         if let Some(task) = world.tasks.get(&target.release.task)
@@ -108,7 +117,7 @@ pub fn plan_rollback(world: &World<'_>, selector: &str, to: Option<&str>) -> Res
         {
             return Err(not_kept(task, name));
         }
-        each.push((name, target.release.params.clone()));
+        each.push((name.clone(), target.release.params.clone()));
     }
     let tasks: Vec<&str> = tasks.into_iter().collect();
     let name = match tasks[..] {

@@ -1,6 +1,8 @@
 //! Releases: what a task with given parameters put on a host, which releases were good, and which hosts
 //! need one most urgently.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +139,43 @@ fn way_here(history: &[ReleaseTakeover]) -> Vec<&ReleaseTakeover> {
     way
 }
 
+/// The hosts that a rollback leaves on their present release, since another host took a later one over and had theirs
+/// before: after a deploy that stopped half-way, those that it never reached.
+pub fn behind<'h, N>(histories: impl Iterator<Item = (N, &'h [ReleaseTakeover])> + Clone) -> BTreeSet<N>
+where
+    N: Ord,
+{
+    let mut left: BTreeMap<ReleaseKey<'h>, Arrival> = BTreeMap::new();
+    for (_, history) in histories.clone() {
+        let Some((present, since)) = history.first().zip(arrived(history)) else { continue };
+        let before = way_here(history).into_iter().filter(|taken| !taken.release.is_like(&present.release));
+        for taken in before {
+            let latest = left.entry(key(&taken.release)).or_insert(since);
+            *latest = since.max(*latest);
+        }
+    }
+    let is_behind = |history: &'h [ReleaseTakeover]| {
+        let present = history.first().filter(|taken| !taken.rollback_failed)?;
+        let (since, left_since) = (arrived(history)?, left.get(&key(&present.release))?);
+        Some(since < *left_since)
+    };
+    histories.filter(|(_, history)| is_behind(history) == Some(true)).map(|(name, _)| name).collect()
+}
+
+/// What `Release::is_like` compares.
+type ReleaseKey<'h> = (&'h str, &'h Params);
+
+fn key(release: &Release) -> ReleaseKey<'_> {
+    (&release.task, &release.params)
+}
+
+/// When a host took its present release over. In one run, a host that was rolled back counts as the earlier one.
+type Arrival = (RunId, bool);
+
+fn arrived(history: &[ReleaseTakeover]) -> Option<Arrival> {
+    arrival(history).map(|taken| (taken.run, !taken.back))
+}
+
 /// How urgently a host needs a release: the smaller, the sooner (CodeDeploy's order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
@@ -266,6 +305,33 @@ mod tests {
         let history = [back("3"), back("2"), taken("3", true), taken("2", true), taken("1", true)];
         let to = last_good(&history, &[]).map(|taken| taken.release.words());
         assert_eq!(to.as_deref(), Some("deploy version=2"));
+    }
+
+    #[test]
+    fn a_rollback_leaves_hosts_that_the_last_deploy_never_reached() {
+        let run = |taken: ReleaseTakeover, run| ReleaseTakeover { run: RunId(run), ..taken };
+        let old = || vec![run(taken("2", true), 2), run(taken("1", true), 1)];
+        let with = |newer: ReleaseTakeover| [vec![newer], old()].concat();
+        let (deployed, failed) = (with(run(taken("3", true), 3)), with(run(taken("3", false), 3)));
+        let went_back = [vec![run(back("2"), 3), run(taken("3", false), 3)], old()].concat();
+        let lost = with(ReleaseTakeover { rollback_failed: true, ..run(taken("3", false), 3) });
+        let again = [vec![run(taken("2", true), 4), run(taken("3", true), 3)], old()].concat();
+        let other = vec![run(taken("7", true), 9), run(taken("6", true), 8)];
+        let is_lost = vec![ReleaseTakeover { rollback_failed: true, ..run(taken("2", true), 2) }];
+        let rows = [
+            (vec![old(), old()], vec![]),
+            (vec![deployed.clone(), failed.clone(), went_back.clone(), old()], vec![2, 3]),
+            (vec![lost.clone(), went_back.clone(), old()], vec![1, 2]),
+            (vec![went_back, old()], vec![]),
+            (vec![deployed.clone(), other, old()], vec![2]),
+            (vec![deployed.clone(), again], vec![0]),
+            (vec![deployed, is_lost], vec![]),
+            (vec![failed, vec![]], vec![]),
+        ];
+        for (histories, wanted) in rows {
+            let found = behind(histories.iter().map(Vec::as_slice).enumerate());
+            assert_eq!(found.into_iter().collect::<Vec<_>>(), wanted, "{histories:?}");
+        }
     }
 
     #[test]
