@@ -488,6 +488,6 @@ async fn cancel_all(desk: &Desk, operator: &Operator, now: bool) {
 /// A local user who can read the store and the keys can do everything with them anyway.
 fn local_operator() -> Operator {
     let name =
-        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
+        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
     Operator::new(format!("{name} (local)"), LOCAL_KEY, Role::Admin)
 }

@@ -1,7 +1,11 @@
 //! rollcall: push a release host by host, then call the roll: every host answers for itself.
 //!
 //! The modules form layers, lowest first; imports point down only, and `tests/it/architecture.rs`
-//! verifies that. `ARCHITECTURE.md` is the map.
+//! verifies that. The map follows; it is `ARCHITECTURE.md`.
+
+#![cfg_attr(doc, doc = include_str!("../ARCHITECTURE.md"))]
+// The pictures of the map are indented, and not Rust.
+#![allow(rustdoc::invalid_rust_codeblocks)]
 
 pub mod cut;
 pub mod domain;

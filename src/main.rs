@@ -114,7 +114,7 @@ fn web_hosts(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("1 to {most}"))
 }
 
-/// The journal, known hosts and keys are nobody else's to read. Only here: it holds for a whole process.
+/// No other account may read the journal, known hosts and keys. Only here: it holds for a whole process.
 fn keep_files_private() {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
 }

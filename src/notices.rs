@@ -451,7 +451,7 @@ impl Tell {
     ) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
         let count = hopeless.len();
-        tracing::error!(channel = channel.name, count, why, "messages are given up");
+        tracing::error!(channel = channel.name, count, why, "messages are abandoned");
         // A message about the failure of another channel causes no further message.
         let worth =
             hopeless.iter().filter(|one| !matches!(one.notice.what, NoticeContent::GaveUp { .. })).count();

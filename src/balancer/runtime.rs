@@ -123,10 +123,10 @@ impl Runtime {
         let input = Input::Bytes(format!("{line}\n").into());
         let report = exec(&*self.remote, host, &script, sudo, input, ASK_TIMEOUT).await;
         match report.end {
-            ExecEnd::Exited(0) if report.stdout.left_out > 0 => {
-                Err("its answer is too long for the way by a command; try: AllowStreamLocalForwarding yes"
-                    .into())
-            }
+            ExecEnd::Exited(0) if report.stdout.left_out > 0 => Err(
+                "its answer is too long to be read through a command; try: AllowStreamLocalForwarding yes"
+                    .into(),
+            ),
             ExecEnd::Exited(0) if report.stdout.text.is_empty() => Err(said(report.stderr.last_line())),
             ExecEnd::Exited(0) => Ok(report.stdout.text),
             end => Err(end.describe(&report.stderr)),

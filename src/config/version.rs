@@ -13,7 +13,7 @@ use crate::local::process::{self, ProcessLimits};
 const GIT_LIMITS: ProcessLimits = ProcessLimits { time: Duration::from_secs(5), output_bytes: 1024 * 1024 };
 
 /// What git may not do here: ask, write, or run the programs of another configuration. The directory is trusted as its
-/// files are, whoever owns it.
+/// files are, whatever its owner.
 const OPTIONS: [&str; 6] =
     ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*"];
 const ENVIRONMENT: [(&str, &str); 4] = [

@@ -23,7 +23,7 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 const PER_OPERATOR: usize = 16;
 const IN_ALL: usize = 4_096;
 
-/// A word that nobody can guess.
+/// A word that cannot be guessed.
 pub fn secret_word() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
@@ -105,7 +105,7 @@ fn place(all: &VecDeque<Entrance>, word: &str, operator: &Operator, now: Timesta
 }
 
 /// The cookie of one SSH connection. Browsers share cookies between the ports of a host, so its name has a part that
-/// nobody can guess, too.
+/// cannot be guessed, too.
 pub struct Cookie {
     name: String,
     value: String,

@@ -118,7 +118,37 @@ fn of_event<'a>(run: RunId, on: &str, kind: &'a EventKind) -> Option<OfEvent<'a>
                 Some(Journal::new(outcome, stdout, stderr)),
             ))
         }
-        _ => None,
+        EventKind::RunStarted { .. }
+        | EventKind::BatchStarted { .. }
+        | EventKind::ObserveStarted { .. }
+        | EventKind::Observed { .. }
+        | EventKind::ObserveFailed { .. }
+        | EventKind::DrainStarted { .. }
+        | EventKind::DrainEnded { .. }
+        | EventKind::StepStarted { .. }
+        | EventKind::StepEnded { .. }
+        | EventKind::StepSkipped { .. }
+        | EventKind::ChecksStarted { .. }
+        | EventKind::ChecksEnded { .. }
+        | EventKind::SnapshotStarted { .. }
+        | EventKind::SnapshotEnded { .. }
+        | EventKind::RollbackStarted { .. }
+        | EventKind::EnableStarted { .. }
+        | EventKind::EnableEnded { .. }
+        | EventKind::HostSettled { .. }
+        | EventKind::DrainForgotten { .. }
+        | EventKind::RedrainStarted { .. }
+        | EventKind::RedrainEnded { .. }
+        | EventKind::Stopped { .. }
+        | EventKind::Paused(..)
+        | EventKind::Resumed { .. }
+        | EventKind::Approved { .. }
+        | EventKind::Recovered { .. }
+        | EventKind::DebtSettled { .. }
+        | EventKind::CancelRequested { .. }
+        | EventKind::HookStarted { .. }
+        | EventKind::HookEnded { .. }
+        | EventKind::RunEnded { .. } => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Digests under a key of the daemon, of texts that may have secrets: nobody can try values out on them.
+//! Digests under a key of the daemon, of texts that may have secrets: without the key no value can be tried out on them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};

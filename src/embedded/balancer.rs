@@ -1,4 +1,4 @@
-//! A reverse proxy that plays nginx for the demo: configured by a file, told to reload by a command,
+//! A reverse proxy that plays nginx for the demo: configured by a file, reloaded by a command,
 //! and with generations for workers. It never tries another server, so that mistakes show.
 
 use std::convert::Infallible;
@@ -33,13 +33,13 @@ use crate::domain::value::shell;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Between the answer to `-s reload` and its effect: nginx too answers first and starts its workers
-/// then. Whoever does not look at the workers is wrong for this long.
+/// then. A driver that does not inspect the workers is wrong for this long.
 const RELOAD_PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest line that the `nginx` command may send: what a pipe takes in one piece.
 const ORDER_BYTES: u64 = 4096;
 
-/// Says what is asked of nginx to this process, and tells its answer.
+/// Passes a request for nginx to this process, and prints its answer.
 const SCRIPT: &str = include_str!("nginx.sh");
 
 /// The configuration that a reload reads, within the balancer's directory.
@@ -88,7 +88,7 @@ pub async fn start(
         tasks.spawn(proxy.clone().keep_workers());
         serve(proxy.clone(), listener, shutdown).await;
         tasks.shutdown().await;
-        // Without the file the command knows that nobody is there; a directory that is gone says so too.
+        // Without the file the command knows that the proxy has stopped; a directory that is gone says so too.
         let _ = std::fs::remove_file(proxy.dir.join("nginx.pid"));
     }))
 }
@@ -182,7 +182,7 @@ impl Proxy {
 
     async fn reply(&self, pid: u32, complaint: &str) {
         let path = self.dir.join(format!("reply.{pid}"));
-        // A command that was killed meanwhile reads no answer.
+        // A command that was killed reads no answer.
         let Ok(pipe) = pipe::OpenOptions::new().open_sender(path) else { return };
         // The pipe is fresh: a line fits.
         if pipe.writable().await.is_ok() {

@@ -30,7 +30,7 @@ pub trait Behaviour: Send + Sync + 'static {
 
     /// Opens a TCP connection that a client asks for through the host (direct-tcpip).
     ///
-    /// [`io::ErrorKind::PermissionDenied`] is answered as "prohibited", every other error as "nobody
+    /// [`io::ErrorKind::PermissionDenied`] is answered as "prohibited", every other error as "nothing
     /// accepts connections there".
     async fn connect(&self, address: &str, port: u16) -> io::Result<Box<dyn Stream>>;
 }
@@ -39,7 +39,7 @@ pub trait Behaviour: Send + Sync + 'static {
 ///
 /// Shutting a writer down does nothing: the channel ends when the command does.
 pub struct ExecIo {
-    /// Fails with [`io::ErrorKind::BrokenPipe`] where bytes were let go because nobody read them for
+    /// Fails with [`io::ErrorKind::BrokenPipe`] where bytes were dropped because the reader did not read them for
     /// long; a command that never reads does not hold up others.
     pub stdin: CommandInput,
     pub stdout: Writing,

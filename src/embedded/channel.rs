@@ -153,7 +153,7 @@ async fn join(
 }
 
 /// A writer into the channel that fails once the client is gone: without that it would wait for ever
-/// for a window that nobody opens.
+/// for a window that the client does not open.
 fn output(writer: &ChannelWriteHalf<Msg>, ext: Option<u32>, gone: &CancellationToken) -> Output {
     Output(Cut::new(Box::new(writer.make_writer_ext(ext)), gone.clone()))
 }

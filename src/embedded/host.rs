@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::behaviour::{Behaviour, CommandEnd, CommandInput, ExecIo, Writing};
 use crate::port::Stream;
 
-/// How long an output that somebody left open is listened to when the command itself has ended.
+/// How long an output is read that a background process keeps open after the command has ended.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 
 /// Bytes read from a command's output at once: what a Linux pipe holds.
@@ -77,7 +77,7 @@ impl Behaviour for ShellHost {
         let status = follow(&mut child, io.stdin, signals, &group).await;
         group.0 = None;
         exited.cancel();
-        // Output that could not be delivered has nobody to be missed by.
+        // Output that could not be delivered is lost: its client has left.
         let _ = stdout.await;
         let _ = stderr.await;
         status.map_or(CommandEnd::Exit(NOT_RUN), ended)

@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 256;
 /// Before accepting again when the system refuses to: it has run out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// For a connection on loopback; longer means that nobody accepts it.
+/// For a connection on loopback; longer means that it is not accepted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves HTTP/1.1 with kept-alive connections until `shutdown`; then requests that are in flight
@@ -74,7 +74,7 @@ where
     // Without it requests are late, not wrong.
     let _ = stream.set_nodelay(true);
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // Whoever sends sees what becomes of it.
+    // The sender sees the result.
     tokio::spawn(async move { _ = connection.await });
     Ok(sender)
 }

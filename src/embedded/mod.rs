@@ -47,7 +47,7 @@ pub struct EmbeddedHost {
 
 /// Web hosts behind one balancer, all of them in this process and on loopback.
 ///
-/// Commands really run, as the user we are: whoever has the fleet's key has that user's rights.
+/// Commands really run, as the user we are: the holder of the fleet's key has that user's rights.
 pub struct EmbeddedFleet {
     webs: Vec<EmbeddedHost>,
     balancer: EmbeddedHost,
@@ -116,7 +116,7 @@ impl EmbeddedFleet {
         &self.known_hosts
     }
 
-    /// The private key that every host lets in, as an OpenSSH key file has it. A secret: whoever
+    /// The private key that every host lets in, as an OpenSSH key file has it. A secret: a program that
     /// reads it can run commands here.
     pub fn identity(&self) -> &str {
         &self.identity
@@ -156,7 +156,7 @@ impl Builder {
         let (listener, http_port) = listen().await?;
         std::fs::write(dir.join("nginx.conf"), config(webs, http_port)?)?;
         let balancing = balancer::start(dir.clone(), listener, self.stop.clone()).await?;
-        // How it ended matters to nobody once it was told to stop.
+        // How it ended does not matter once it was asked to stop.
         self.tasks.spawn(async move { _ = balancing.await });
         self.sshd(name.into(), dir, http_port).await
     }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// its turn late on a busy machine still reads all of a small upload.
 const HELD_BYTES: u32 = 8 * 1024 * 1024;
 
-/// How long a full pipe waits for its reader. All of the connection waits meanwhile, so it is short.
+/// How long a full pipe waits for its reader. All of the connection waits for it, so it is short.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The end that is written to.

@@ -1,4 +1,4 @@
-//! The application of one web host: a small HTTP service that tells which release it serves.
+//! The application of one web host: a small HTTP service that reports which release it serves.
 
 use std::convert::Infallible;
 use std::io;

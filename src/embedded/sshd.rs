@@ -45,7 +45,7 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// A host with `host_key` that lets in whoever holds one of the `authorized` keys, by any login.
+    /// A host with `host_key` that lets in the holder of any of the `authorized` keys, by any login.
     pub fn new(host_key: PrivateKey, authorized: Vec<PublicKey>, behaviour: Arc<dyn Behaviour>) -> Sshd {
         Sshd {
             public_key: Arc::new(host_key.public_key().clone()),
@@ -121,7 +121,7 @@ fn config(host_key: PrivateKey) -> Config {
     Config {
         server_id: russh::SshId::Standard("SSH-2.0-rollcall_embedded".into()),
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
-        // Nobody guesses keys here, and a test that is refused should not wait.
+        // Keys are not guessed here, and a test that is refused should not wait.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![host_key],

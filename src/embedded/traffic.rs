@@ -26,7 +26,7 @@ const SAMPLES: usize = 5;
 /// For one request; a user would have gone.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After a failure, so that an address where nobody listens is not asked a million times.
+/// After a failure, so that an address without a listener is not asked a million times.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Bytes of an answer that are read: releases answer with a line.

@@ -186,7 +186,7 @@ impl Engine {
         if has_own_limit(&plan.kind) {
             self.check_room(&by.name)?;
         }
-        // Ad-hoc commands are short, and wait for nobody.
+        // Ad-hoc commands are short, and do not wait for leases.
         let waits_for_others = !plan.leases.is_empty() && plan.proposed.is_none();
         let claim = Claim::of_run(&plan, &by.name).filter(|_| waits_for_others);
         if let Some(claim) = claim {

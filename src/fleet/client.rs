@@ -70,7 +70,7 @@ impl Client {
                 "not known: it presents {shown}; compare it with the host's own, then: host accept {name} {fingerprint}"
             )),
             KeyState::Changed => Err(format!(
-                "CHANGED: it presents {shown}, and {} records another one; somebody may stand in between. \
+                "CHANGED: it presents {shown}, and {} records another one; another machine may answer in its place. \
                  Find out why, then remove the old line for {}",
                 self.shared.known_hosts.path().display(),
                 super::known_hosts::host_pattern(address, *port)

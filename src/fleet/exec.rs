@@ -201,7 +201,7 @@ impl WireCommand {
                 () = cancel.cancelled(), if may_cancel => until = self.stop(ExecEnd::Cancelled).await,
                 () = sleep_until(until) => match self.overdue().await {
                     Some(next) => until = next,
-                    None => return self.finish(&|| "it was told to stop and did not confirm that it did (sshd takes no \
+                    None => return self.finish(&|| "it was asked to stop and did not confirm that it did (sshd takes no \
                         signals for root logins); it may still run".to_string()),
                 },
                 message = self.reader.wait() => match message {

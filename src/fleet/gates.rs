@@ -155,7 +155,7 @@ mod tests {
         let last = enter(22, None).unwrap();
         assert!(enter(22, None).is_none(), "the limit holds between two attempts");
         drop((last, learned));
-        // Nobody connects there: the limit is learned anew.
+        // No connection is being opened there: the limit is learned again.
         let turns: Vec<Option<Turn>> = (0..MOST).map(|_| enter(22, None)).collect();
         assert!(turns.iter().all(Option::is_some));
     }

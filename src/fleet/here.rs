@@ -31,7 +31,7 @@ const REFUSED: &str = "steps on the machine of rollcall are not allowed; write a
                        everyone who may write tasks can then act as rollcall";
 
 const LOOPBACK_REFUSED: &str = "what listens on the loopback of rollcall's own machine is not asked; write allow_local = true \
-                                in rollcall.toml: whoever may write tasks and checks then acts as rollcall";
+                                in rollcall.toml: every author of tasks and checks then acts as rollcall";
 
 /// All hosts, and the daemon's machine.
 pub struct Here {

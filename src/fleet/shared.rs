@@ -25,7 +25,7 @@ pub struct ConnectionSettings {
 #[derive(Clone)]
 pub struct FleetState(pub(super) Arc<Parts>);
 
-/// See [`FleetState`].
+/// See `FleetState`.
 pub struct Parts {
     pub settings: ConnectionSettings,
     pub identities: Vec<Identity>,

@@ -1,4 +1,4 @@
-//! What `rollcall init` is told, and what it asks for.
+//! The options of `rollcall init`, and its questions.
 
 use std::path::{Path, PathBuf};
 
@@ -86,7 +86,7 @@ pub struct Wanted {
     pub operator_key: PathBuf,
 }
 
-/// Asks for one value: the question, and what an empty answer means. `None` if nobody can be asked.
+/// Asks for one value: the question, and what an empty answer means. `None` without a terminal to ask on.
 pub type Ask<'a> = &'a mut dyn FnMut(&str, &str) -> Option<String>;
 
 /// Completes the options by questions.

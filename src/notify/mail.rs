@@ -133,7 +133,7 @@ fn message(mail: &Mail, notice: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -
         let first = message_id(&about.first_key());
         builder = builder.in_reply_to(first.clone()).references(first);
     }
-    // The first message about a run may have gone to nobody: mail clients join those that name the same one.
+    // The first message about a run may have gone to no recipient: mail clients join those that name the same one.
     if let NoticeContent::Run(news) = &notice.what
         && news.moment != RunMoment::Started
     {

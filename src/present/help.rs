@@ -72,7 +72,7 @@ Options:
   --skip-tags A,B    all steps but those with one of these tags
   --break-glass because REASON
                      also on frozen hosts, once a second person has approved it
-  --wait             if the hosts are in other hands, wait for them
+  --wait             if the hosts are in use, wait for them
 ";
 
 /// `help TASK`.

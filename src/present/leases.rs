@@ -167,7 +167,7 @@ pub fn queue((runs, leases, waiting): (&[RunSummary], &[Lease], &[Waits]), now: 
         text += &list(leases, now);
     }
     if waiting.is_empty() {
-        return text + "nobody waits\n";
+        return text + "no command waits\n";
     }
     let mut rows = vec![["POSITION", "BY", "SINCE", "WAITS FOR"].map(String::from).to_vec()];
     rows.extend(waiting.iter().map(|one| {

@@ -245,7 +245,27 @@ fn is_routine(kind: &EventKind) -> bool {
         DrainEnded { change, .. } | EnableEnded { change, .. } => {
             matches!(change, Change::Done { foreign, kept, note } if foreign.is_empty() && kept.is_empty() && note.is_empty())
         }
-        _ => false,
+        RunStarted { .. }
+        | BatchStarted { .. }
+        | ObserveStarted { .. }
+        | Observed { .. }
+        | ObserveFailed { .. }
+        | StepStarted { .. }
+        | ChecksStarted { .. }
+        | SnapshotStarted { .. }
+        | RollbackStarted { .. }
+        | DrainForgotten { .. }
+        | RedrainStarted { .. }
+        | RedrainEnded { .. }
+        | Stopped { .. }
+        | Paused(..)
+        | Resumed { .. }
+        | Approved { .. }
+        | Recovered { .. }
+        | DebtSettled { .. }
+        | CancelRequested { .. }
+        | HookStarted { .. }
+        | RunEnded { .. } => false,
     }
 }
 

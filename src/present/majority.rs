@@ -181,7 +181,7 @@ mod tests {
                       web4: differs from web[1-2]\n  standard error:\n  @@ -0,0 +1 @@\n  +w\n\
                       web5: differs from web[1-2]\n  @@ -1,2 +1,2 @@\n   a\n  -b\n  +b\n  \\ No newline at end of file\n";
         assert_eq!(shown(&rows, 5), wanted);
-        // Hosts of the same number: the group with the first host, whoever answered first.
+        // Hosts of the same number: the group with the first host, in whatever order they answered.
         let rows = [("web2", ok(), "b\n", "", 0), ("web1", ok(), "a\n", "", 0)];
         assert!(shown(&rows, 2).contains("web1\n  a\nweb2: differs from web1\n"));
         assert_eq!(shown(&[("web1", ok(), "", "", 0)], 1), "web1\n  (no output)\n");

@@ -58,7 +58,7 @@ pub fn families(metrics: &Metrics<'_>) -> Vec<Family> {
 fn watched(lines: &[CheckLine]) -> Vec<Family> {
     let mut results = Results::default();
     let mut hard =
-        Family::gauge("rollcall_check_hard", "1 where a verdict was seen often enough to be believed.");
+        Family::gauge("rollcall_check_hard", "1 where a verdict was observed often enough to count.");
     let mut flapping =
         Family::gauge("rollcall_check_flapping", "1 where a check changes too often for an alert each time.");
     let mut known = Family::gauge("rollcall_check_acknowledged", "1 where an operator knows of a problem.");

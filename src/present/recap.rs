@@ -6,6 +6,7 @@ use std::fmt::Write;
 use crate::domain::base::name::{HostName, count};
 use crate::domain::base::outcome::{End, Outcome, RunOutcome, Verdict};
 use crate::domain::base::output::Output;
+use crate::domain::check::check::CheckResult;
 use crate::domain::plan::plan::RunKind;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::run::Run;
@@ -247,20 +248,22 @@ pub fn host_story(host: &HostName, events: &[Event]) -> String {
                 output.text.lines().for_each(|line| _ = writeln!(text, "    {mark}{}", line));
             }
         }
-        let results = match &event.kind {
-            EventKind::ChecksEnded { results, .. } => results.iter().collect(),
-            EventKind::SnapshotEnded { hosts, results, .. } => {
-                hosts.iter().zip(results).filter(|(of, _)| *of == host).map(|(_, result)| result).collect()
-            }
-            _ => Vec::new(),
-        };
-        for result in results {
+        for result in results_on(host, &event.kind) {
             let said = result.text.replace('\n', "\n      ");
             _ = writeln!(text, "    {}: {}: {said}", result.check, result.verdict.word());
             result.detail.lines().for_each(|line| _ = writeln!(text, "      {line}"));
         }
     }
     text
+}
+
+/// The results of checks on the host that an event contains.
+fn results_on<'e>(host: &HostName, event: &'e EventKind) -> Vec<&'e CheckResult> {
+    if let EventKind::ChecksEnded { results, .. } = event {
+        return results.iter().collect();
+    }
+    let EventKind::SnapshotEnded { hosts, results, .. } = event else { return Vec::new() };
+    hosts.iter().zip(results).filter(|(of, _)| *of == host).map(|(_, result)| result).collect()
 }
 
 fn story_line(kind: &EventKind) -> String {

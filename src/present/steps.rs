@@ -128,7 +128,35 @@ pub(super) fn dry_run(run: &Run, events: &[Event]) -> String {
         EventKind::StepSkipped { host, step, name, why, .. } => {
             Some(((*step, name.as_str(), format!("skipped: {why}"), "", ""), host))
         }
-        _ => None,
+        EventKind::RunStarted { .. }
+        | EventKind::BatchStarted { .. }
+        | EventKind::ObserveStarted { .. }
+        | EventKind::Observed { .. }
+        | EventKind::ObserveFailed { .. }
+        | EventKind::DrainStarted { .. }
+        | EventKind::DrainEnded { .. }
+        | EventKind::StepStarted { .. }
+        | EventKind::ChecksStarted { .. }
+        | EventKind::ChecksEnded { .. }
+        | EventKind::SnapshotStarted { .. }
+        | EventKind::SnapshotEnded { .. }
+        | EventKind::RollbackStarted { .. }
+        | EventKind::EnableStarted { .. }
+        | EventKind::EnableEnded { .. }
+        | EventKind::HostSettled { .. }
+        | EventKind::DrainForgotten { .. }
+        | EventKind::RedrainStarted { .. }
+        | EventKind::RedrainEnded { .. }
+        | EventKind::Stopped { .. }
+        | EventKind::Paused(..)
+        | EventKind::Resumed { .. }
+        | EventKind::Approved { .. }
+        | EventKind::Recovered { .. }
+        | EventKind::DebtSettled { .. }
+        | EventKind::CancelRequested { .. }
+        | EventKind::HookStarted { .. }
+        | EventKind::HookEnded { .. }
+        | EventKind::RunEnded { .. } => None,
     });
     let mut groups = alike(found);
     groups.sort_by(|a, b| a.0.cmp(&b.0));

@@ -82,7 +82,21 @@ impl CommandProbe<'_> {
             Probe::Log(log) => self.log(log).await,
             Probe::Clock { .. } => self.clock().await,
             Probe::Plugin(Plugin { command, upload: Some(path) }) => self.sent_plugin(command, path).await,
-            probe => match script_of(probe) {
+            probe @ (Probe::Run { .. }
+            | Probe::Plugin(..)
+            | Probe::Metric(..)
+            | Probe::Http(..)
+            | Probe::Tcp(..)
+            | Probe::Tls(..)
+            | Probe::Dns(..)
+            | Probe::Port(..)
+            | Probe::Process(..)
+            | Probe::Service(..)
+            | Probe::File(..)
+            | Probe::Package(..)
+            | Probe::Disk(..)
+            | Probe::Load(..)
+            | Probe::Memory(..)) => match script_of(probe) {
                 Some(script) => self.run(&script, Input::None).await,
                 None => Observation::Blind { why: "there is nothing to run for it".into() },
             },

@@ -74,18 +74,26 @@ impl Attempt<'_> {
         if let Some(done) = self.guarded().await {
             return (done, true);
         }
-        let done = match (&self.step.body, apart) {
-            (_, Some(script)) => match self.send_script().await {
+        let done = match apart {
+            Some(script) => match self.send_script().await {
                 None => self.ask(&script).await,
                 Some(done) => done,
             },
-            (StepBody::Run { script }, None) if mode == Mode::AdHoc => self.ad_hoc(script).await,
-            (StepBody::Script { source, args, .. }, None) if mode == Mode::AdHoc => {
-                self.ad_hoc_script(source, args).await
-            }
-            _ => self.by_kind(mode != Mode::DryRun).await,
+            None if mode == Mode::AdHoc => self.without_wrapper().await,
+            None => self.by_kind(mode != Mode::DryRun).await,
         };
         (done, false)
+    }
+
+    /// An operator's command runs without the wrapper; every other kind acts as in a task.
+    async fn without_wrapper(&self) -> Done {
+        if let StepBody::Run { script } = &self.step.body {
+            return self.ad_hoc(script).await;
+        }
+        if let StepBody::Script { source, args, .. } = &self.step.body {
+            return self.ad_hoc_script(source, args).await;
+        }
+        self.by_kind(true).await
     }
 
     async fn ask(&self, script: &str) -> Done {
@@ -117,7 +125,26 @@ impl Attempt<'_> {
         match &self.step.body {
             StepBody::Run { script } => Some(script::in_place(self.step, script)),
             StepBody::Script { interpreter, args, .. } => Some(self.script_call(interpreter, args)),
-            _ => own(self.step, &self.suffix()).filter(|own| own.apart).map(|own| own.call(self.step, "act")),
+            StepBody::Upload(..)
+            | StepBody::Download { .. }
+            | StepBody::Line(..)
+            | StepBody::Block(..)
+            | StepBody::Link { .. }
+            | StepBody::Directory { .. }
+            | StepBody::Delete { .. }
+            | StepBody::Package { .. }
+            | StepBody::Service { .. }
+            | StepBody::Archive { .. }
+            | StepBody::Release(..)
+            | StepBody::WaitFor { .. }
+            | StepBody::Reboot { .. }
+            | StepBody::Check { .. }
+            | StepBody::Pause { .. }
+            | StepBody::Confirm { .. }
+            | StepBody::Facts { .. }
+            | StepBody::Task { .. } => {
+                own(self.step, &self.suffix()).filter(|own| own.apart).map(|own| own.call(self.step, "act"))
+            }
         }
     }
 
@@ -202,7 +229,23 @@ fn refused(step: &Step) -> Option<String> {
         StepBody::Delete { path } => paths::check_delete(path).err(),
         StepBody::Release(layout) => archive::refused(layout),
         StepBody::Download { to, .. } => paths::check_below(to).err().map(|why| format!("`to`: {why}")),
-        _ => None,
+        StepBody::Run { .. }
+        | StepBody::Script { .. }
+        | StepBody::Upload(..)
+        | StepBody::Line(..)
+        | StepBody::Block(..)
+        | StepBody::Link { .. }
+        | StepBody::Directory { .. }
+        | StepBody::Package { .. }
+        | StepBody::Service { .. }
+        | StepBody::Archive { .. }
+        | StepBody::WaitFor { .. }
+        | StepBody::Reboot { .. }
+        | StepBody::Check { .. }
+        | StepBody::Pause { .. }
+        | StepBody::Confirm { .. }
+        | StepBody::Facts { .. }
+        | StepBody::Task { .. } => None,
     }
 }
 

@@ -157,7 +157,7 @@ fn a_file_keeps_what_nobody_wants_to_change() {
         // Another process was faster.
         let late = receive(&bench, "conf", "newer", ["", "", "", "", &sha256_hex(b"old")]);
         assert_eq!(late.0, 75);
-        assert!(late.2.contains("conf was changed by somebody else meanwhile"), "{late:?}");
+        assert!(late.2.contains("conf was changed by another process in the meantime"), "{late:?}");
         assert_eq!(receive(&bench, "other", "x", ["", "", "", "", &sha256_hex(b"y")]).0, 75);
         assert_eq!(bench.read("conf"), "new");
         // Owners by name and by number.

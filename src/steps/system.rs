@@ -29,7 +29,24 @@ pub(super) fn own(body: &StepBody) -> Option<OwnScript> {
             let enabled = enabled.map_or("", |yes| if yes { "yes" } else { "no" });
             (&SERVICE, vec![name, state.map_or("", ServiceState::word), enabled])
         }
-        _ => return None,
+        StepBody::Run { .. }
+        | StepBody::Script { .. }
+        | StepBody::Upload(..)
+        | StepBody::Download { .. }
+        | StepBody::Line(..)
+        | StepBody::Block(..)
+        | StepBody::Link { .. }
+        | StepBody::Directory { .. }
+        | StepBody::Delete { .. }
+        | StepBody::Archive { .. }
+        | StepBody::Release(..)
+        | StepBody::WaitFor { .. }
+        | StepBody::Reboot { .. }
+        | StepBody::Check { .. }
+        | StepBody::Pause { .. }
+        | StepBody::Confirm { .. }
+        | StepBody::Facts { .. }
+        | StepBody::Task { .. } => return None,
     };
     Some(OwnScript { text, arguments: arguments.into_iter().map(String::from).collect(), apart: true })
 }

@@ -170,7 +170,7 @@ fn apts_index_is_read_anew_when_a_name_is_unknown_or_when_asked_and_its_lock_is_
         assert_eq!(host.log(), [update]);
         host.fails(
             &package(&["zsh"], PackageState::Present),
-            "apt-get knows no package zsh, not even after its index was read anew; look: apt search zsh",
+            "apt-get knows no package zsh, not even after its index was updated; look: apt search zsh",
         );
         assert_eq!(host.log(), [update]);
         host.fails(&pinned("a", "7"), "apt-get knows no package a in version 7");

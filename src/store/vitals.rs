@@ -61,7 +61,7 @@ type Checked = (Result<(), String>, Result<(), String>);
 /// The result of `quick_check`, and of the newest rows of both chains.
 fn check(path: &std::path::Path, to: oneshot::Sender<InterruptHandle>) -> Result<Checked, StoreError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-    // After the time limit nobody waits for it.
+    // After the time limit the caller no longer waits for it.
     let _ = to.send(connection.get_interrupt_handle());
     let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
     let intact = if said == "ok" { Ok(()) } else { Err(said) };

@@ -48,7 +48,7 @@ fn a_run_on_a_usual_screen() {
 X1 run 41                                                              live 7213
 > under way: run 41: 1:00, 240 of 1000 hosts done: run prod -- true; by ann
 1 failed, 240 in rotation again, 759 not started
-next: no earlier run tells how long it may take
+next: no earlier run shows how long it may take
 X first failure: web0241: step 5: step `step 5`: exit status 1: app.service
       failed
 

@@ -355,7 +355,7 @@ impl<W: Watchlist> Actor<W> {
         for attempt in 1..=STOP_TRIES {
             match self.around.watches.keep(batch.clone()).await {
                 Ok(()) => return true,
-                Err(error) => tracing::error!(%error, attempt, "what was seen last is not kept"),
+                Err(error) => tracing::error!(%error, attempt, "the last results of probes are not stored"),
             }
             tokio::time::sleep(STORE_PAUSE).await;
         }
@@ -370,7 +370,7 @@ async fn keep_until_it_is(watches: &dyn Watches, batch: &Arc<Batch>, stop: &Canc
         match watches.keep(batch.clone()).await {
             Ok(()) => return true,
             Err(_) if last => return false,
-            Err(error) => tracing::error!(%error, "what was seen is not kept yet; trying again"),
+            Err(error) => tracing::error!(%error, "results of probes are not stored yet; trying again"),
         }
         tokio::select! {
             () = stop.cancelled() => {}

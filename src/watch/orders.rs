@@ -19,7 +19,7 @@ use crate::port::{StoreError, Watches};
 
 /// The checks to watch, and the settings, of the present configuration.
 ///
-/// If an implementation renders checks for another release than the one in [`ReleaseTakeover`](crate::domain::plan::release::ReleaseTakeover), good hosts are alerted as bad.
+/// If an implementation renders checks for another release than the one in [`ReleaseTakeover`], good hosts are alerted as bad.
 pub trait Watchlist: Send + Sync + 'static {
     fn orders(&self) -> Orders;
     /// The hosts and their checks, rendered for the release that each host took over last.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 mod imports;
+mod kinds;
+mod words;
 
 /// Adapters know the ports, and nothing of the modules that call them.
 const ADAPTERS: &[&str] = &["fleet", "balancer", "notify", "net", "store", "vault"];
@@ -206,12 +208,38 @@ fn who_acts_through_ports_knows_no_crate_of_an_adapter() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-#[test]
-fn no_files_import_each_other_in_a_circle() {
+/// The sources by their path below `src`.
+fn sources_below() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let below = |path: PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
-    let sources = sources().into_iter().map(|(path, text)| (below(path), text)).collect();
-    let circles = imports::circles(&imports::graph(&sources));
+    sources().into_iter().map(|(path, text)| (below(path), text)).collect()
+}
+
+#[test]
+fn messages_docs_and_comments_are_in_plain_words() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts: BTreeMap<String, String> = sources_below();
+    texts.values_mut().for_each(|text| *text = without_tests(text).to_string());
+    // The account of Unix, in a script.
+    texts.remove("fleet/wire.rs");
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name));
+    for page in docs.chain(top).filter(|path| path.extension().is_some_and(|ending| ending == "md")) {
+        texts.insert(page.display().to_string(), std::fs::read_to_string(&page).unwrap());
+    }
+    let found = words::riddles(&texts);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_kind_is_named_where_something_is_decided_by_kinds() {
+    let found = kinds::catch_alls(&sources_below());
+    assert!(found.is_empty(), "name the other kinds instead of `_`:\n{}", found.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let circles = imports::circles(&imports::graph(&sources_below()));
     let said = circles.iter().map(|circle| circle.iter().cloned().collect::<Vec<_>>().join(", "));
     let said: Vec<String> = said.collect();
     assert!(

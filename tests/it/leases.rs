@@ -131,7 +131,7 @@ async fn words_of_a_lease_that_are_wrong_are_explained() {
     }
     let err = site.ask_as("vic", "hold web01").await.expect(77).err;
     assert!(err.contains("this needs the role operator"), "{err}");
-    assert_eq!(site.ask("queue").await.expect(0).out, "nobody waits\n");
+    assert_eq!(site.ask("queue").await.expect(0).out, "no command waits\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

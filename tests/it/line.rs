@@ -416,7 +416,7 @@ async fn keys_of_many_hosts_are_accepted_in_one_go_and_on_proof() {
     ] {
         has(
             &answer.out,
-            &[": CHANGED: another key is recorded", "if the host was made anew: host forget web01\n"],
+            &[": CHANGED: another key is recorded", "if the host was reinstalled: host forget web01\n"],
         );
     }
     assert!(site.ask(&format!("host accept web01 {}", print(0))).await.status != 0);

@@ -100,7 +100,7 @@ pub fn nothing_asserted(table: &Reader<'_>, key: &str, hint: &str) {
     let span = table.key_span(key).or(table.span.clone());
     table.doc.report(
         span,
-        format!("`{key}` asserts nothing: it would be ok whatever is seen"),
+        format!("`{key}` asserts nothing: it would be ok for every result"),
         hint.to_string(),
     );
 }

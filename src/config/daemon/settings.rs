@@ -206,7 +206,7 @@ fn read_fleet(mut table: Reader<'_>, root: &Path) -> FleetSettings {
         keepalive: table
             .positive(FleetKeys::KEEPALIVE, "a dead connection would never be noticed")
             .unwrap_or(default.keepalive),
-        idle_timeout: table.positive(FleetKeys::IDLE_TIMEOUT, "each command would connect anew"),
+        idle_timeout: table.positive(FleetKeys::IDLE_TIMEOUT, "each command would open a new connection"),
     };
     table.finish();
     settings

@@ -257,7 +257,7 @@ fn refuse_on_handlers(table: &Reader<'_>) {
 /// A rollback asks no operator: its host is out of rotation.
 fn refuse_questions(table: &Reader<'_>) {
     if let Some(span) = table.key_span(StepKinds::CONFIRM.name) {
-        table.doc.wrong(span, "the way back cannot wait for an answer: `confirm` is for [[steps]]");
+        table.doc.wrong(span, "a rollback cannot wait for an approval: `confirm` is for [[steps]]");
     }
 }
 

@@ -35,7 +35,7 @@ pub const TYPES: [&str; 10] = [
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditFact {
     pub at: Timestamp,
-    /// The operator; empty if nobody has logged in.
+    /// The operator; empty before a login.
     pub name: String,
     /// The fingerprint of the key, or what identifies the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -45,7 +45,7 @@ pub struct Request {
     pub json: bool,
     /// A followed run prints each step of each host.
     pub verbose: bool,
-    /// If hosts are in other hands, the command waits for them.
+    /// If hosts are in use, the command waits for them.
     pub wait: bool,
     /// The reason of a release on frozen hosts.
     pub glass: Option<String>,
@@ -228,7 +228,7 @@ fn read_kick(session: u64, because: &[String]) -> Result<Command, UsageError> {
     Ok(Command::Connection(Connection::Kick { session, reason: read_optional_reason(because)? }))
 }
 
-/// True for a command that waits for hosts in other hands.
+/// True for a command that waits for hosts that are in use.
 fn waits(words: &Words) -> bool {
     match words {
         Words::Retry { wait, .. }

@@ -11,7 +11,7 @@ pub fn note(field: &str) -> &'static str {
         "skip_tags" => "All steps but those with one of these tags",
         "check" => "A check, or a set of checks; for a task: a dry run",
         "force" => "Also hosts that are already on the release",
-        "wait" => "If the hosts are in other hands, wait for them",
+        "wait" => "If the hosts are in use, wait for them",
         "take_over" => "End the locks and holds of others that are in the way, on record",
         "write_off" => "The host stays where it is, and rollcall no longer owes it",
         "break_glass" => "The reason of a release on frozen hosts; a second person has to approve it",

@@ -201,7 +201,7 @@ pub(super) enum Words {
     /// Run the same again on the hosts of a run that failed or did not start
     Retry {
         run: Number,
-        /// If the hosts are in other hands, wait for them
+        /// If the hosts are in use, wait for them
         #[arg(long)]
         wait: bool,
     },
@@ -211,7 +211,7 @@ pub(super) enum Words {
     #[command(override_usage = "ssh rollcall lock [SELECTOR for TIME because REASON] [--wait] [--take-over]")]
     Lock {
         words: Vec<String>,
-        /// If the hosts are in other hands, wait for them
+        /// If the hosts are in use, wait for them
         #[arg(long)]
         wait: bool,
         /// End the locks and holds of others that are in the way, on record
@@ -237,7 +237,7 @@ pub(super) enum Words {
         selector: String,
         /// `because`, and why: for the record
         because: Vec<String>,
-        /// If the hosts are in other hands, wait for them
+        /// If the hosts are in use, wait for them
         #[arg(long)]
         wait: bool,
         /// End the locks and holds of others that are in the way, on record
@@ -271,7 +271,7 @@ pub(super) enum Words {
         selector: String,
         /// `to=VERSION`: a good release on record, as `releases` prints it
         to: Vec<String>,
-        /// If the hosts are in other hands, wait for them
+        /// If the hosts are in use, wait for them
         #[arg(long)]
         wait: bool,
     },
@@ -393,14 +393,14 @@ pub(super) enum BalancerWords {
         /// `because`, and why: for the record
         #[arg(required = true)]
         because: Vec<String>,
-        /// If the hosts are in other hands, wait for them
+        /// If the hosts are in use, wait for them
         #[arg(long)]
         wait: bool,
     },
     /// Put hosts back that rollcall has taken out; runs no check: see `check` first
     Enable {
         selector: String,
-        /// If the hosts are in other hands, wait for them
+        /// If the hosts are in use, wait for them
         #[arg(long)]
         wait: bool,
     },

@@ -50,5 +50,5 @@ To release all the same, with the approval of a second person: TASK SELECTOR ...
 pub const HOLD_HELP: &str = "\
 The line `hold N: ...` says that the hosts are yours. They stay yours until the connection ends: by Ctrl-C, by a client
 that is killed, by a network that is cut (found out within 15 seconds), or when rollcall stops. Your own runs may use them.
-Exit status: 0 you ended it, 5 the hosts are in other hands, or the hold was ended by another operator or because
+Exit status: 0 you ended it, 5 the hosts are in use, or the hold was ended by another operator or because
 rollcall stops.";

@@ -150,7 +150,7 @@ fn is_push(command: &Command) -> bool {
     matches!(command, Command::Record(Record::Git { service: GitService::Push, .. }))
 }
 
-/// Commands that reveal and change nothing; whoever logs in may use them at any time.
+/// Commands that reveal and change nothing; every operator may use them at any time.
 fn is_for_everyone(command: &Command) -> bool {
     matches!(
         command,

@@ -122,7 +122,7 @@ impl Kind {
     }
 }
 
-/// True for lines of two hosts that are the same, as they are or but for their own names.
+/// True for lines of two hosts that are the same, as they are or apart from their own names.
 pub fn is_same((line, names): (&[u8], &OwnNames), (other, of_other): (&[u8], &OwnNames)) -> bool {
     line == other || names.masked(line) == of_other.masked(other)
 }

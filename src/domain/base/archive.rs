@@ -98,7 +98,7 @@ fn member(
 
 /// The text behind the arrow. A line with two arrows is ambiguous.
 fn arrow<'a>(name: &str, line: &'a str, arrow: &str) -> Result<&'a str, String> {
-    let unclear = || format!("`{name}` cannot be told from what it links to");
+    let unclear = || format!("`{name}` cannot be distinguished from what it links to");
     let (before, target) = line.split_once(arrow).ok_or_else(unclear)?;
     if target.contains(arrow) || !before.ends_with(&format!(" {name}")) {
         return Err(unclear());
@@ -183,7 +183,10 @@ mod tests {
             "`h` links to `/etc/shadow`, which leaves the archive"
         );
         assert_eq!(refused("h", "-rw-r--r--", " -> ../x"), "`h` links to `../x`, which leaves the archive");
-        assert_eq!(refused("l", "lrwxrwxrwx", " -> a -> b"), "`l` cannot be told from what it links to");
+        assert_eq!(
+            refused("l", "lrwxrwxrwx", " -> a -> b"),
+            "`l` cannot be distinguished from what it links to"
+        );
         let stripped = listed(&["d/l"], &[&format!("lrwxrwxrwx {AT} d/l -> ../x")], 1);
         assert_eq!(stripped.unwrap_err(), "`d/l` links to `../x`, which leaves the archive");
     }

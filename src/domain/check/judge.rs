@@ -45,7 +45,13 @@ pub fn judge(probe: &Probe, seen: &Observation) -> Judged {
             host::clock(limits, *ahead, *give_or_take)
         }
         (_, Observation::Exited { code, stdout, stderr }) => judge_words(probe, *code, stdout, stderr),
-        (_, other) => Judged::unknown(format!("the probe saw something else than was asked for: {other:?}")),
+        (
+            _,
+            Observation::Answered(_)
+            | Observation::Connected { .. }
+            | Observation::Shook(_)
+            | Observation::Ticked { .. },
+        ) => Judged::unknown(format!("the probe saw something else than was asked for: {seen:?}")),
     }
 }
 
@@ -56,10 +62,10 @@ fn judge_words(probe: &Probe, code: u32, stdout: &Output, stderr: &Output) -> Ju
         return Judged::unknown(why);
     }
     if code != 0 || words.get("done").is_none() {
-        return Judged::unknown(format!("the look ended with exit status {code}{}", said(stdout, stderr)));
+        return Judged::unknown(format!("the probe ended with exit status {code}{}", said(stdout, stderr)));
     }
     if stdout.left_out > 0 {
-        return Judged::unknown("the look printed too much to be judged whole");
+        return Judged::unknown("the probe printed too much to judge all of it");
     }
     match probe {
         Probe::Dns(dns) => net::resolved(dns, &words),

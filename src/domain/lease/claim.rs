@@ -102,7 +102,7 @@ impl Claim {
             (Claimant::Run { groups, .. }, Claimant::Run { groups: others, .. }) => {
                 !groups.is_disjoint(others)
             }
-            // A freeze waits for nobody, and nobody waits for a freeze: its end is far away.
+            // A freeze does not wait, and nothing waits for a freeze: its end is far away.
             (Claimant::Lease(LeaseKind::Freeze), _) | (_, Claimant::Lease(LeaseKind::Freeze)) => false,
             (Claimant::Lease(_), Claimant::Lease(_)) => !self.hosts.is_disjoint(&other.hosts),
             _ => self.by != other.by && !self.hosts.is_disjoint(&other.hosts),

@@ -73,7 +73,33 @@ impl RunLog {
             EventKind::Resumed { .. } | EventKind::Approved { .. } | EventKind::Paused(_) => {
                 open == HeldWhile::Paused
             }
-            _ => false,
+            EventKind::RunStarted { .. }
+            | EventKind::BatchStarted { .. }
+            | EventKind::ObserveStarted { .. }
+            | EventKind::Observed { .. }
+            | EventKind::ObserveFailed { .. }
+            | EventKind::DrainStarted { .. }
+            | EventKind::DrainEnded { .. }
+            | EventKind::StepStarted { .. }
+            | EventKind::StepEnded { .. }
+            | EventKind::StepSkipped { .. }
+            | EventKind::ChecksStarted { .. }
+            | EventKind::ChecksEnded { .. }
+            | EventKind::SnapshotStarted { .. }
+            | EventKind::SnapshotEnded { .. }
+            | EventKind::RollbackStarted { .. }
+            | EventKind::EnableStarted { .. }
+            | EventKind::EnableEnded { .. }
+            | EventKind::HostSettled { .. }
+            | EventKind::DrainForgotten { .. }
+            | EventKind::RedrainStarted { .. }
+            | EventKind::RedrainEnded { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Recovered { .. }
+            | EventKind::DebtSettled { .. }
+            | EventKind::CancelRequested { .. }
+            | EventKind::HookStarted { .. }
+            | EventKind::HookEnded { .. } => false,
         };
         self.held.retain(|held| held.run != event.run || !over(held.open));
     }

@@ -64,7 +64,34 @@ impl RunMoment {
                 | RunOutcome::Cancelled => Some((RunMoment::Failed, outcome.word().to_string())),
                 RunOutcome::Checked(_) => None,
             },
-            _ => None,
+            EventKind::BatchStarted { .. }
+            | EventKind::ObserveStarted { .. }
+            | EventKind::Observed { .. }
+            | EventKind::ObserveFailed { .. }
+            | EventKind::DrainStarted { .. }
+            | EventKind::DrainEnded { .. }
+            | EventKind::StepStarted { .. }
+            | EventKind::StepEnded { .. }
+            | EventKind::StepSkipped { .. }
+            | EventKind::ChecksStarted { .. }
+            | EventKind::ChecksEnded { .. }
+            | EventKind::SnapshotStarted { .. }
+            | EventKind::SnapshotEnded { .. }
+            | EventKind::RollbackStarted { .. }
+            | EventKind::EnableStarted { .. }
+            | EventKind::EnableEnded { .. }
+            | EventKind::HostSettled { .. }
+            | EventKind::DrainForgotten { .. }
+            | EventKind::RedrainStarted { .. }
+            | EventKind::RedrainEnded { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Resumed { .. }
+            | EventKind::Approved { .. }
+            | EventKind::Recovered { .. }
+            | EventKind::DebtSettled { .. }
+            | EventKind::CancelRequested { .. }
+            | EventKind::HookStarted { .. }
+            | EventKind::HookEnded { .. } => None,
         }
     }
 }
@@ -126,7 +153,7 @@ impl RunNews {
     }
 }
 
-/// True for runs that people are notified of: those that change hosts, but for commands that an operator types.
+/// True for runs that people are notified of: those that change hosts, except commands that an operator types.
 pub fn is_told(kind: &RunKind) -> bool {
     match kind {
         RunKind::Release { .. } | RunKind::Task { .. } | RunKind::Drain | RunKind::Enable => true,

@@ -159,7 +159,24 @@ pub fn run_again(step: &Step, selector: &str) -> Option<Command> {
             let asked = FetchAsk { host: selector.into(), path: from.clone(), limits };
             return Some(Command::AdHoc(AdHoc::Fetch(asked)));
         }
-        _ => return None,
+        StepBody::Script { .. }
+        | StepBody::Upload(..)
+        | StepBody::Line(..)
+        | StepBody::Block(..)
+        | StepBody::Link { .. }
+        | StepBody::Directory { .. }
+        | StepBody::Delete { .. }
+        | StepBody::Package { .. }
+        | StepBody::Service { .. }
+        | StepBody::Archive { .. }
+        | StepBody::Release(..)
+        | StepBody::WaitFor { .. }
+        | StepBody::Reboot { .. }
+        | StepBody::Check { .. }
+        | StepBody::Pause { .. }
+        | StepBody::Confirm { .. }
+        | StepBody::Facts { .. }
+        | StepBody::Task { .. } => return None,
     };
     Some(Command::Run(RunAsk { limits, work, ..RunAsk::line(selector, "") }))
 }

@@ -67,7 +67,33 @@ impl Agenda {
             EventKind::EnableEnded { .. } => {
                 self.due.extend(run.index().crowded().iter().map(|(_, name)| name.clone()));
             }
-            _ => {}
+            EventKind::RunStarted { .. }
+            | EventKind::BatchStarted { .. }
+            | EventKind::ObserveStarted { .. }
+            | EventKind::Observed { .. }
+            | EventKind::ObserveFailed { .. }
+            | EventKind::DrainStarted { .. }
+            | EventKind::DrainEnded { .. }
+            | EventKind::StepStarted { .. }
+            | EventKind::StepEnded { .. }
+            | EventKind::StepSkipped { .. }
+            | EventKind::ChecksStarted { .. }
+            | EventKind::ChecksEnded { .. }
+            | EventKind::SnapshotStarted { .. }
+            | EventKind::SnapshotEnded { .. }
+            | EventKind::RollbackStarted { .. }
+            | EventKind::EnableStarted { .. }
+            | EventKind::HostSettled { .. }
+            | EventKind::DrainForgotten { .. }
+            | EventKind::RedrainStarted { .. }
+            | EventKind::RedrainEnded { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Paused(..)
+            | EventKind::DebtSettled { .. }
+            | EventKind::CancelRequested { .. }
+            | EventKind::HookStarted { .. }
+            | EventKind::HookEnded { .. }
+            | EventKind::RunEnded { .. } => {}
         }
         // What the owner of a step for all does decides for all who wait.
         match hosts.iter().any(|host| run.owns_step_for_all(host)) {

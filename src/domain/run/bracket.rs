@@ -1,4 +1,4 @@
-//! One host in a run: its phase in the bracket, and what it owes. What an event changes stands in [`apply`].
+//! One host in a run: its phase in the bracket, and what it owes. `apply.rs` has what an event changes.
 
 mod apply;
 mod balancer;

@@ -76,7 +76,7 @@ fn a_host_that_does_not_stay_well_fails() {
     let ill = || world(&[("h1", Fault::Watch(1, Verdict::Critical))]);
     let story = play(with(ones(2, OnFailure::Rollback), gates), &ill());
     assert_eq!(ends(&story), "rolled-back not-started");
-    assert_eq!(drains(&story), "h1 h1", "out again for its way back");
+    assert_eq!(drains(&story), "h1 h1", "taken out again for its rollback");
     let story = play(with(ones(2, OnFailure::Stop), gates), &ill());
     assert_eq!(
         (ends(&story).as_str(), story.run.outcome()),

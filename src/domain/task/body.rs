@@ -326,11 +326,11 @@ impl StepBody {
 
     /// The SHA-256 of the artifact that an ad-hoc command sends by this step.
     pub fn artifact(&self) -> Option<&str> {
-        match self {
-            StepBody::Script { source: Source::Artifact { sha256 }, .. }
-            | StepBody::Upload(Upload { source: Source::Artifact { sha256 }, .. }) => Some(sha256),
-            _ => None,
-        }
+        let (StepBody::Script { source, .. } | StepBody::Upload(Upload { source, .. })) = self else {
+            return None;
+        };
+        let Source::Artifact { sha256 } = source else { return None };
+        Some(sha256)
     }
 
     /// Every template text of the step, except sources.

@@ -209,7 +209,7 @@ fn there(rows: &[Row<'_>], begin: &str, end: &str) -> Result<Option<(usize, usiz
         ([], []) => Ok(None),
         ([from], [to]) if from < to => Ok(Some((*from, *to + 1))),
         _ => Err(format!(
-            "`{begin}` and `{end}` do not stand there once each, in this order; repair that by hand"
+            "`{begin}` and `{end}` must each be there once, in this order; correct the file by hand"
         )),
     }
 }

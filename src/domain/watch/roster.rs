@@ -6,6 +6,7 @@
 //! alerts stay open. The same holds one level up: hosts behind a jump host wait for it.
 
 mod build;
+mod nodes;
 mod quiet;
 mod took;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use self::nodes::{CONTACT, CheckIndex, NodeIndex, Positions, SpotIndex};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::schedule::{Spread, Watching};
 use crate::domain::check::check::Check;
@@ -114,20 +116,14 @@ impl Batch {
     }
 }
 
-/// The position of a check: index of the host, and index of the check on that host.
-type SpotIndex = (u32, u32);
-
-/// The index of the contact among the checks of a host.
-const CONTACT: u32 = 0;
-
 /// See the module.
 #[derive(Debug)]
 pub struct Roster {
     settings: RosterSettings,
-    nodes: Vec<Node>,
-    by_name: HashMap<HostName, u32>,
+    nodes: Positions<NodeIndex, Node>,
+    by_name: HashMap<HostName, NodeIndex>,
     /// The due times. An entry that no longer matches the due time of its check is ignored.
-    due: BinaryHeap<Reverse<(Timestamp, u32, u32)>>,
+    due: BinaryHeap<Reverse<(Timestamp, SpotIndex)>>,
     /// Due, and waiting for their turn.
     ready: VecDeque<SpotIndex>,
     in_flight: usize,
@@ -149,13 +145,13 @@ struct Node {
     group: String,
     endpoint: Arc<Endpoint>,
     /// The jump host in front of it.
-    jump: Option<u32>,
+    jump: Option<NodeIndex>,
     /// The hosts behind it.
-    behind: Vec<u32>,
-    spots: Vec<Spot>,
+    behind: Vec<NodeIndex>,
+    spots: Positions<CheckIndex, Spot>,
     in_flight: usize,
     /// Due, and waiting until fewer probes of this host are under way.
-    waiting: VecDeque<u32>,
+    waiting: VecDeque<CheckIndex>,
     in_hand: Option<RunId>,
     /// A host behind it could not be reached: its contact is being probed.
     asked: bool,
@@ -177,7 +173,7 @@ struct Spot {
     /// The position of the leader that starts its probe.
     with: Option<SpotIndex>,
     /// The indexes of the checks that it depends on.
-    depends_on: Vec<u32>,
+    depends_on: Vec<CheckIndex>,
     /// The operator's downtime that covers it.
     downtime: Option<u64>,
     dirty: bool,
@@ -236,8 +232,8 @@ impl ProbeTime {
 impl Roster {
     /// The next due time: of a probe, or of the end of a downtime. `None` while nothing is watched.
     pub fn wake_at(&mut self) -> Option<Timestamp> {
-        while let Some(Reverse((at, node, spot))) = self.due.peek() {
-            match self.spot((*node, *spot)).turn.due() == Some(*at) {
+        while let Some(Reverse((at, place))) = self.due.peek() {
+            match self.spot(*place).turn.due() == Some(*at) {
                 true => break,
                 false => _ = self.due.pop(),
             }
@@ -261,15 +257,15 @@ impl Roster {
 
     /// Queues every check whose time has come.
     fn call(&mut self, now: Timestamp) {
-        while let Some(Reverse((at, node, spot))) = self.due.peek().copied() {
+        while let Some(Reverse((at, place))) = self.due.peek().copied() {
             if at > now {
                 return;
             }
             self.due.pop();
-            let one = self.spot_mut((node, spot));
+            let one = self.spot_mut(place);
             if one.turn == ProbeTime::Due(at) {
                 one.turn = ProbeTime::Queued(at);
-                self.ready.push_back((node, spot));
+                self.ready.push_back(place);
             }
         }
     }
@@ -282,7 +278,7 @@ impl Roster {
             (spot.turn, spot.missed) = (ProbeTime::Idle, true);
             return false;
         }
-        let node = &mut self.nodes[place.0 as usize];
+        let node = &mut self.nodes[place.0];
         // A probe of the contact does not wait for those that hang because the host does not answer.
         if node.in_flight >= per_host && place.1 != CONTACT {
             node.waiting.push_back(place.1);
@@ -294,9 +290,9 @@ impl Roster {
     fn begin(&mut self, place: SpotIndex, now: Timestamp) -> DueProbe {
         self.in_flight += 1;
         self.probes += 1;
-        let node = &mut self.nodes[place.0 as usize];
+        let node = &mut self.nodes[place.0];
         node.in_flight += 1;
-        let spot = &mut node.spots[place.1 as usize];
+        let spot = &mut node.spots[place.1];
         let late = spot.turn.due().map_or(0, |due| now.as_millisecond().saturating_sub(due.as_millisecond()));
         (spot.turn, spot.missed) = (ProbeTime::Busy, false);
         let probe =
@@ -311,7 +307,7 @@ impl Roster {
     /// A probe has ended with any result: its host has room for another one.
     fn ended(&mut self, place: SpotIndex) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let node = &mut self.nodes[place.0 as usize];
+        let node = &mut self.nodes[place.0];
         node.in_flight = node.in_flight.saturating_sub(1);
         if let Some(next) = node.waiting.pop_front() {
             self.ready.push_front((place.0, next));
@@ -334,7 +330,7 @@ impl Roster {
         let spot = self.spot_mut(place);
         spot.turn = spot.turn.planned(at);
         if let Some(at) = at {
-            self.due.push(Reverse((at, place.0, place.1)));
+            self.due.push(Reverse((at, place)));
         }
     }
 
@@ -352,7 +348,7 @@ impl Roster {
     /// All states, for a stop: probes that changed nothing are not stored one by one.
     pub fn all_states(&mut self) -> Batch {
         let probed = |spot: &&Spot| spot.state.last_at.is_some();
-        let spots = self.nodes.iter().flat_map(|node| &node.spots).filter(probed);
+        let spots = self.nodes.iter().flat_map(|node| node.spots.iter()).filter(probed);
         let states: Vec<_> = spots.map(|spot| (spot.key.clone(), spot.state.clone())).collect();
         let mut batch = self.take_batch();
         batch.states.extend(states);
@@ -383,26 +379,26 @@ impl Roster {
     }
 
     fn spot(&self, (node, spot): SpotIndex) -> &Spot {
-        &self.nodes[node as usize].spots[spot as usize]
+        &self.nodes[node].spots[spot]
     }
 
     fn spot_mut(&mut self, (node, spot): SpotIndex) -> &mut Spot {
-        &mut self.nodes[node as usize].spots[spot as usize]
+        &mut self.nodes[node].spots[spot]
     }
 
     fn place(&self, key: &WatchedId) -> Option<SpotIndex> {
         let node = *self.by_name.get(&key.host)?;
-        let spots = &self.nodes[node as usize].spots;
-        let spot = spots.iter().position(|spot| spot.key.check == key.check)?;
-        Some((node, u32::try_from(spot).ok()?))
+        let spots = &self.nodes[node].spots;
+        let spot = spots.find(|spot| spot.key.check == key.check)?;
+        Some((node, spot))
     }
 
     /// The present state of all checks.
     pub fn roll(&self, now: Timestamp) -> Roll {
         let mut lines = Vec::new();
-        for (at, node) in self.nodes.iter().enumerate() {
-            for (spot_at, spot) in node.spots.iter().enumerate() {
-                let place = (at as u32, spot_at as u32);
+        for (at, node) in self.nodes.with_positions() {
+            for (spot_at, spot) in node.spots.with_positions() {
+                let place = (at, spot_at);
                 // A jump host without checks is listed only once it was probed.
                 if node.spots.len() > 1 || spot.state.verdict.is_some() {
                     lines.push(self.line(place, node, spot));

@@ -35,7 +35,23 @@ fn as_looked_at(check: &Check, watching: Arc<Watching>) -> Arc<Watching> {
         Probe::Log(Log { never: Some(_), .. }) => {
             Arc::new(Watching { max_attempts: 1, ..(*watching).clone() })
         }
-        _ => watching,
+        Probe::Run { .. }
+        | Probe::Plugin(..)
+        | Probe::Metric(..)
+        | Probe::Http(..)
+        | Probe::Tcp(..)
+        | Probe::Tls(..)
+        | Probe::Dns(..)
+        | Probe::Port(..)
+        | Probe::Process(..)
+        | Probe::Service(..)
+        | Probe::File(..)
+        | Probe::Log(..)
+        | Probe::Package(..)
+        | Probe::Disk(..)
+        | Probe::Load(..)
+        | Probe::Memory(..)
+        | Probe::Clock { .. } => watching,
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Asked<'a> {
     pub json: bool,
     /// A followed run prints each step of each host.
     pub verbose: bool,
-    /// If hosts are in other hands, it waits for them.
+    /// If hosts are in use, it waits for them.
     pub wait: bool,
     /// The reason of a release on frozen hosts.
     pub glass: Option<String>,

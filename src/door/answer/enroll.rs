@@ -30,7 +30,7 @@ impl Asked<'_> {
 
     async fn enroll(&mut self, code: &str, new: &NewLine) -> Result<u8, Ended> {
         if self.granted.operator().groups.is_some() {
-            let why = "an operator with groups enrolls nobody: the new line could have other groups";
+            let why = "an operator with groups cannot enroll anyone: the new line could have other groups";
             return Err(Refusal::new(Cause::NotAllowed, why).hint("try: ask an admin of all groups").into());
         }
         let candidates = self.desk.candidates.clone();

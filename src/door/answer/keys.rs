@@ -243,7 +243,7 @@ fn advice(host: &HostName, key: &HostKey) -> String {
             key.fingerprint
         ),
         KeyState::Changed => format!(
-            ": CHANGED: another key is recorded; find out why; if the host was made anew: host forget {host}"
+            ": CHANGED: another key is recorded; find out why; if the host was reinstalled: host forget {host}"
         ),
         KeyState::Revoked => ": REVOKED".into(),
     }

@@ -238,7 +238,7 @@ impl Asked<'_> {
         Lease { since, until, ..lease.clone() }
     }
 
-    /// Nobody ends a lease of hosts that they may not see.
+    /// An operator cannot end a lease of hosts that they may not see.
     async fn may_take_over(
         &self,
         granted: &Granted,

@@ -78,7 +78,7 @@ impl Asked<'_> {
         let ports = self.ports();
         let Debt { host, balancer, run: id, .. } = debt;
         if self.desk.engine.watch(granted, *id).is_some() {
-            let why = format!("run {id} is under way and has {host} in hand");
+            let why = format!("run {id} is working on {host}");
             return Err(Refusal::new(Cause::Busy, why).hint(format!("see: watch {id}")).into());
         }
         let stored = ports.store.load(*id).await?;

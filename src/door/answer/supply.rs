@@ -1,4 +1,4 @@
-//! Artifacts that a command is given: received from its client, or fetched, before anything is planned for good.
+//! Artifacts that a command is given: received from its client, or fetched, before the final plan.
 
 use std::time::SystemTime;
 

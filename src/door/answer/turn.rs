@@ -1,4 +1,4 @@
-//! Waiting for hosts in other hands: a place in the queue, and one attempt whenever it may succeed.
+//! Waiting for hosts that are in use: a place in the queue, and one attempt whenever it may succeed.
 
 use std::time::Duration;
 

@@ -126,7 +126,7 @@ pub(super) fn refused(refusal: &Refusal) -> (u16, Value) {
     (problem.status, json!(problem))
 }
 
-/// Takes what part of a list is wanted out of the fields.
+/// The requested part of a list, from the fields.
 pub(super) fn wanted_page(resource: &Resource, given: &mut Given) -> Result<Page, Refusal> {
     if resource.gives != Gives::Items {
         return Ok(Page { limit: PAGE_ITEMS, cursor: None });

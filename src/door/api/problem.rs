@@ -42,7 +42,7 @@ pub(super) fn words(cause: Cause) -> (&'static str, &'static str, StatusCode) {
         Cause::NotFound => ("not-found", "There is no such thing", StatusCode::NOT_FOUND),
         Cause::Rule => ("rule", "A rule or the present state does not allow it", StatusCode::CONFLICT),
         Cause::NotAllowed => ("not-allowed", "You may not do it", StatusCode::FORBIDDEN),
-        Cause::Busy => ("busy", "Others are at it", StatusCode::CONFLICT),
+        Cause::Busy => ("busy", "In use", StatusCode::CONFLICT),
         Cause::NeedsPerson => ("needs-person", "A person has to decide first", StatusCode::CONFLICT),
         Cause::Failed => ("failed", "It was tried, and failed", StatusCode::BAD_GATEWAY),
         Cause::Unreachable => ("unreachable", "A host or service was not reached", StatusCode::BAD_GATEWAY),

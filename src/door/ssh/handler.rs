@@ -25,7 +25,7 @@ pub struct Handler {
     from: IpAddr,
     /// The address of the door, as the client reached it.
     reached: SocketAddr,
-    /// What the owner of an unknown key is told, once.
+    /// The message for the owner of an unknown key, printed once.
     invitation: Option<String>,
 }
 
@@ -177,7 +177,7 @@ impl server::Handler for Handler {
             match self.shared.enter(login, self.reached, session.handle()) {
                 Ok(client) => _ = self.visit.client.set(Arc::new(client)),
                 Err(error) => {
-                    tracing::error!(%error, "no random numbers, so nobody can log in");
+                    tracing::error!(%error, "no random numbers: no operator can log in");
                     return Err(russh::Error::Disconnect);
                 }
             }

@@ -245,7 +245,7 @@ fn server_config(host_key: PrivateKey, profile: Profile) -> server::Config {
                     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
                 ],
             }),
-            // The door's own key is always Ed25519; the list tells clients which signatures are
+            // The door's own key is always Ed25519; the list says which signatures are
             // accepted (`server-sig-algs`): without it OpenSSH offers no RSA key.
             key: Cow::Borrowed(&SIGNATURES),
             cipher: Cow::Borrowed(&[

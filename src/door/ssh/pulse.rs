@@ -17,12 +17,12 @@ const ANSWER: Duration = Duration::from_secs(11);
 pub async fn silence(handle: Handle) {
     let (silent, enough) = (CancellationToken::new(), CancellationToken::new());
     let _enough = enough.clone().drop_guard();
-    // A task of its own: russh ends the connection when the answer to a question arrives that nobody waits for.
+    // A task of its own: russh ends the connection when an answer arrives whose question was abandoned.
     tokio::spawn(listen(handle, silent.clone(), enough));
     silent.cancelled().await;
 }
 
-/// Asks until there is no answer, or nobody wants to know any more.
+/// Asks until there is no answer, or the session has ended.
 async fn listen(handle: Handle, silent: CancellationToken, enough: CancellationToken) {
     loop {
         tokio::select! {

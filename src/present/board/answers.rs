@@ -154,7 +154,7 @@ fn not_reached(fold: &RunFold, host: &HostName) -> (Mark, String) {
     (if why.is_empty() { Mark::NotStarted } else { Mark::Skipped }, why)
 }
 
-/// Each host is with those that printed the very same, or with those that did but for their own names: with the larger number.
+/// Each host is in the larger of two groups: those that printed the same, and those that printed the same apart from their own names.
 fn grouped(class: &Class, members: Vec<(Member, Answer)>) -> Vec<AnswerGroup> {
     let (mut plain, mut masked) = (HashMap::new(), HashMap::new());
     for (_, answer) in &members {

@@ -54,6 +54,25 @@ pub struct Attempt {
     pub printed: Printed,
 }
 
+impl Attempt {
+    /// An attempt of which nothing is known but its beginning.
+    fn begun(name: &str, (way, step): (BracketDirection, usize), at: Timestamp) -> Attempt {
+        Attempt {
+            name: name.into(),
+            way,
+            step,
+            attempt: 0,
+            started_at: at,
+            mark: Mark::Running,
+            why: String::new(),
+            took_ms: None,
+            lines: 0,
+            left_out: 0,
+            printed: Printed::Nothing,
+        }
+    }
+}
+
 /// What is known of all that an attempt printed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Printed {
@@ -95,20 +114,8 @@ impl RunFold {
             EventKind::RunStarted { by, .. } => self.by.clone_from(by),
             EventKind::RunEnded { .. } => self.ended_at = Some(event.at),
             EventKind::StepStarted { host, way, step, name, attempt } => {
-                let attempt = Attempt {
-                    name: name.clone(),
-                    way: *way,
-                    step: *step,
-                    attempt: *attempt,
-                    started_at: event.at,
-                    mark: Mark::Running,
-                    why: String::new(),
-                    took_ms: None,
-                    lines: 0,
-                    left_out: 0,
-                    printed: Printed::Nothing,
-                };
-                self.attempts.entry(host.clone()).or_default().push(attempt);
+                let begun = Attempt { attempt: *attempt, ..Attempt::begun(name, (*way, *step), event.at) };
+                self.attempts.entry(host.clone()).or_default().push(begun);
             }
             EventKind::StepEnded { host, name, outcome, stdout, stderr, took_ms, .. } => {
                 let failure = outcome.failure(name);
@@ -128,22 +135,36 @@ impl RunFold {
             }
             EventKind::StepSkipped { host, way, step, name, why, failed } => {
                 let mark = if *failed { Mark::Failed } else { Mark::Skipped };
-                let attempt = Attempt {
-                    name: name.clone(),
-                    way: *way,
-                    step: *step,
-                    attempt: 0,
-                    started_at: event.at,
-                    mark,
-                    why: why.clone(),
-                    took_ms: None,
-                    lines: 0,
-                    left_out: 0,
-                    printed: Printed::Nothing,
-                };
-                self.attempts.entry(host.clone()).or_default().push(attempt);
+                let skipped =
+                    Attempt { mark, why: why.clone(), ..Attempt::begun(name, (*way, *step), event.at) };
+                self.attempts.entry(host.clone()).or_default().push(skipped);
             }
-            _ => {}
+            EventKind::BatchStarted { .. }
+            | EventKind::ObserveStarted { .. }
+            | EventKind::Observed { .. }
+            | EventKind::ObserveFailed { .. }
+            | EventKind::DrainStarted { .. }
+            | EventKind::DrainEnded { .. }
+            | EventKind::ChecksStarted { .. }
+            | EventKind::ChecksEnded { .. }
+            | EventKind::SnapshotStarted { .. }
+            | EventKind::SnapshotEnded { .. }
+            | EventKind::RollbackStarted { .. }
+            | EventKind::EnableStarted { .. }
+            | EventKind::EnableEnded { .. }
+            | EventKind::HostSettled { .. }
+            | EventKind::DrainForgotten { .. }
+            | EventKind::RedrainStarted { .. }
+            | EventKind::RedrainEnded { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Paused(..)
+            | EventKind::Resumed { .. }
+            | EventKind::Approved { .. }
+            | EventKind::Recovered { .. }
+            | EventKind::DebtSettled { .. }
+            | EventKind::CancelRequested { .. }
+            | EventKind::HookStarted { .. }
+            | EventKind::HookEnded { .. } => {}
         }
         Ok(())
     }

@@ -80,7 +80,9 @@ impl RunProgress {
             }
             EventKind::StepStarted { host, way, name, .. } => match way {
                 BracketDirection::Back => self.begins(host, &format!("rollback: {name}"), at),
-                _ => self.begins(host, name, at),
+                BracketDirection::Forward | BracketDirection::Return | BracketDirection::Stay => {
+                    self.begins(host, name, at)
+                }
             },
             EventKind::ChecksStarted { host, .. } => self.begins(host, CHECKS, at),
             EventKind::SnapshotStarted { hosts, .. } => {
@@ -90,7 +92,28 @@ impl RunProgress {
                 hosts.iter().for_each(|host| self.begins(host, "enable", at));
             }
             EventKind::HostSettled { host, .. } => _ = self.work.remove(host),
-            _ => {}
+            EventKind::BatchStarted { .. }
+            | EventKind::Observed { .. }
+            | EventKind::ObserveFailed { .. }
+            | EventKind::DrainEnded { .. }
+            | EventKind::StepEnded { .. }
+            | EventKind::StepSkipped { .. }
+            | EventKind::ChecksEnded { .. }
+            | EventKind::SnapshotEnded { .. }
+            | EventKind::RollbackStarted { .. }
+            | EventKind::EnableEnded { .. }
+            | EventKind::DrainForgotten { .. }
+            | EventKind::RedrainEnded { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Paused(..)
+            | EventKind::Resumed { .. }
+            | EventKind::Approved { .. }
+            | EventKind::Recovered { .. }
+            | EventKind::DebtSettled { .. }
+            | EventKind::CancelRequested { .. }
+            | EventKind::HookStarted { .. }
+            | EventKind::HookEnded { .. }
+            | EventKind::RunEnded { .. } => {}
         }
     }
 

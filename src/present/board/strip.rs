@@ -67,7 +67,24 @@ impl Strips {
                     self.checks(host, Mark::of_verdict(Some(result.verdict)));
                 }
             }
-            _ => {}
+            EventKind::RunStarted { .. }
+            | EventKind::BatchStarted { .. }
+            | EventKind::ObserveStarted { .. }
+            | EventKind::Observed { .. }
+            | EventKind::ObserveFailed { .. }
+            | EventKind::RollbackStarted { .. }
+            | EventKind::HostSettled { .. }
+            | EventKind::DrainForgotten { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Paused(..)
+            | EventKind::Resumed { .. }
+            | EventKind::Approved { .. }
+            | EventKind::Recovered { .. }
+            | EventKind::DebtSettled { .. }
+            | EventKind::CancelRequested { .. }
+            | EventKind::HookStarted { .. }
+            | EventKind::HookEnded { .. }
+            | EventKind::RunEnded { .. } => {}
         }
     }
 

@@ -68,7 +68,7 @@ unchanged_since() {
   now=none
   [ ! -e "$to" ] || now=$(digest "$to")
   [ "$now" != "$old" ] || return 0
-  echo "$name was changed by somebody else meanwhile" >&2
+  echo "$name was changed by another process in the meantime" >&2
   exit 75
 }
 

@@ -131,7 +131,7 @@ done
 before=$(all_installed "$@")
 words=
 for name in $add; do
-  is_known "$name" || { refresh; is_known "$name"; } || give_up "$manager knows no package $name${version:+ in version $version}, not even after its index was read anew; look: ${manager%-get} search ${name%%:*}"
+  is_known "$name" || { refresh; is_known "$name"; } || give_up "$manager knows no package $name${version:+ in version $version}, not even after its index was updated; look: ${manager%-get} search ${name%%:*}"
   words="$words $(pinned "$name")"
 done
 change remove $drop

@@ -115,7 +115,7 @@ impl Outputs for OutputFiles {
 /// Passes the output of one exchange with a host to the thread.
 struct QueueRecorder {
     operation: Arc<str>,
-    /// Tells exchanges about the same operation apart.
+    /// Distinguishes exchanges about the same operation.
     session: u64,
     resent: Resent,
     began: (Timestamp, Instant),
@@ -158,7 +158,7 @@ impl Recorder for QueueRecorder {
 
     fn finish(&mut self) {
         for source in [Source::Out, Source::Err] {
-            // What was left out at the end is seen by no next piece.
+            // No further piece shows what was left out at the end.
             if self.sent[usize::from(source == Source::Err)] > 0 {
                 self.waiting.fetch_add(PIECE_BYTES, Ordering::Relaxed);
                 let _ = self.queue.send(Job::Bytes(self.piece(source, Vec::new())));

@@ -23,7 +23,7 @@ pub(super) struct Written {
     files: Option<Files>,
     /// The exchange that the last piece was of.
     session: u64,
-    /// For each stream: where the session starts, and how far it was seen.
+    /// For each stream: where the session starts, and how much of it was read.
     base: [u64; 2],
     seen: [u64; 2],
     /// Why nothing more is written.
@@ -50,7 +50,7 @@ impl Written {
         self.files.is_some()
     }
 
-    /// Closes the files; what was seen and kept stays known.
+    /// Closes the files; the counts of read and stored bytes stay.
     pub(super) fn close(&mut self) {
         self.files = None;
     }

@@ -222,7 +222,7 @@ pub(super) fn package(package: &Package, words: &ScriptLines) -> Judged {
 pub(super) fn disk(disk: &Disk, words: &ScriptLines) -> Judged {
     let (used, free) = (words.number("used"), words.number("free"));
     let Some((used, free)) = used.zip(free).filter(|(used, free)| used + free > 0.0) else {
-        return Judged::unknown(format!("df tells nothing of {}", disk.path));
+        return Judged::unknown(format!("df reports nothing about {}", disk.path));
     };
     let percent = (used / (used + free) * 1000.0).round() / 10.0;
     let what = if disk.inodes { " of the inodes" } else { "" };
@@ -236,7 +236,9 @@ pub(super) fn load(load: &Load, words: &ScriptLines) -> Judged {
         _ => "load5",
     };
     let cpus = words.number("cpus").filter(|cpus| *cpus >= 1.0);
-    let Some(average) = words.number(word) else { return Judged::unknown("the host tells no load average") };
+    let Some(average) = words.number(word) else {
+        return Judged::unknown("the host reports no load average");
+    };
     let (value, words) = match (load.per_cpu, cpus) {
         (true, None) => return Judged::unknown("the host does not tell how many processors it has"),
         (true, Some(cpus)) => {
@@ -254,7 +256,7 @@ pub(super) fn memory(memory: &Memory, words: &ScriptLines) -> Judged {
         false => (words.number("total"), words.number("available")),
     };
     let Some((total, free)) = total.zip(free) else {
-        return Judged::unknown("the host tells nothing of its memory");
+        return Judged::unknown("the host reports nothing about its memory");
     };
     if memory.swap && total == 0.0 {
         return Judged::ok("there is no swap");

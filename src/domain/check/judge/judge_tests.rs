@@ -352,7 +352,7 @@ fn connections_certificates_and_names_are_judged() {
             tls(&["a.b.example.com"], limits("", "")),
             shook(20.0, None),
             Critical,
-            "the certificate is not for a.b.example.com, but for *.example.com, example.com",
+            "the certificate is not for a.b.example.com; its names are *.example.com, example.com",
         ),
         (
             tls(&[], limits("", "")),
@@ -432,7 +432,7 @@ fn what_hosts_say_of_themselves_is_judged() {
             Probe::Disk(Disk { path: "/x".into(), inodes: false, limits: limits("80", "90") }),
             said(""),
             Unknown,
-            "df tells nothing of /x",
+            "df reports nothing about /x",
         ),
         (
             Probe::Load(Load { over: 5, per_cpu: true, limits: limits("1", "2") }),
@@ -468,7 +468,7 @@ fn what_hosts_say_of_themselves_is_judged() {
             process("1:"),
             exited(0, "rollcall count 1\n"),
             Unknown,
-            "the look ended with exit status 0: rollcall count 1",
+            "the probe ended with exit status 0: rollcall count 1",
         ),
         (process("1:"), said("unknown ps is not here"), Unknown, "ps is not here"),
     ]);

@@ -183,7 +183,7 @@ pub(super) fn certificate(tls: &Tls, shook: &Handshake) -> Judged {
     }
     let has = |name: &String| shook.names.iter().any(|known| fits(known, name));
     if let Some(missing) = tls.names.iter().find(|name| !has(name)) {
-        let why = format!("the certificate is not for {missing}, but for {}", shook.names.join(", "));
+        let why = format!("the certificate is not for {missing}; its names are {}", shook.names.join(", "));
         return Judged::critical(why).measured(reading, &tls.limits);
     }
     if days < 0.0 {

@@ -126,7 +126,7 @@ impl HostState {
         let Phase::Enabling { way, mut tries } = self.phase else { return Err(Unfit) };
         match change {
             Change::Done { foreign, .. } if foreign.contains(name) => {
-                self.not_taken_back(End::Held, "somebody else has taken it out meanwhile, and it is left so");
+                self.not_taken_back(End::Held, "another person took it out in the meantime; it stays out");
             }
             Change::Done { .. } => {
                 self.drained = Drained::No;

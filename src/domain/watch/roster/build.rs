@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::nodes::{CONTACT, CheckIndex, NodeIndex, Position, Positions, SpotIndex};
 use super::{
-    Batch, CATCH_UP, CONTACT, Node, ProbeTarget, ProbeTime, Roster, RosterSettings, Spot, SpotIndex,
-    WantedCheck, WatchedHost, WatchedId,
+    Batch, CATCH_UP, Node, ProbeTarget, ProbeTime, Roster, RosterSettings, Spot, WantedCheck, WatchedHost,
+    WatchedId,
 };
 use crate::domain::base::name::HostName;
 use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Spread, Watching};
@@ -27,7 +28,7 @@ impl Roster {
     pub fn new(settings: RosterSettings) -> Roster {
         Roster {
             settings,
-            nodes: Vec::new(),
+            nodes: Positions::default(),
             by_name: HashMap::new(),
             due: BinaryHeap::new(),
             ready: VecDeque::new(),
@@ -82,7 +83,7 @@ impl Roster {
     /// checks expect.
     pub fn render_again(&mut self, hosts: Vec<WatchedHost>, now: Timestamp) {
         for host in hosts {
-            let Some(node) = self.by_name.get(&host.name).map(|at| &mut self.nodes[*at as usize]) else {
+            let Some(node) = self.by_name.get(&host.name).map(|at| &mut self.nodes[*at]) else {
                 continue;
             };
             for check in host.checks {
@@ -107,7 +108,7 @@ impl Roster {
         let own = wanted.iter().map(|host| (host.name.clone(), host.endpoint.clone())).collect();
         for host in wanted {
             let at = self.node_of(&own, (&host.name, &host.group, &host.endpoint), now, &mut old);
-            self.nodes[at as usize].group = host.group.clone();
+            self.nodes[at].group = host.group.clone();
             self.add_checks(at, host, &mut old, now);
         }
         self.find_leaders();
@@ -128,7 +129,7 @@ impl Roster {
         (name, group, endpoint): (&HostName, &str, &Arc<Endpoint>),
         now: Timestamp,
         old: &mut HashMap<WatchedId, Old>,
-    ) -> u32 {
+    ) -> NodeIndex {
         if let Some(at) = self.by_name.get(name) {
             return *at;
         }
@@ -136,7 +137,6 @@ impl Roster {
         let way = |via: &Endpoint| own.get(&via.name).cloned().unwrap_or_else(|| Arc::new(via.clone()));
         let via = endpoint.via.as_deref().map(way);
         let jump = via.map(|via| self.node_of(own, (&via.name, group, &via), now, old));
-        let at = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let watching = Watching { max_attempts: 0, ..Watching::new(Rhythm::Every(CONTACT_INTERVAL)) };
         let contact = spot(name, Subject::Contact, Arc::new(watching), ProbeTarget::Contact, now);
         let mut node = Node {
@@ -145,32 +145,38 @@ impl Roster {
             endpoint: endpoint.clone(),
             jump,
             behind: Vec::new(),
-            spots: Vec::new(),
+            spots: Positions::default(),
             in_flight: 0,
             waiting: VecDeque::new(),
             in_hand: self.in_hand.get(name).copied(),
             asked: false,
         };
         node.add(contact, old);
-        self.nodes.push(node);
+        let at = self.nodes.push(node);
         self.by_name.insert(name.clone(), at);
         if let Some(jump) = jump {
-            self.nodes[jump as usize].behind.push(at);
+            self.nodes[jump].behind.push(at);
         }
         at
     }
 
-    fn add_checks(&mut self, at: u32, host: WatchedHost, old: &mut HashMap<WatchedId, Old>, now: Timestamp) {
+    fn add_checks(
+        &mut self,
+        at: NodeIndex,
+        host: WatchedHost,
+        old: &mut HashMap<WatchedId, Old>,
+        now: Timestamp,
+    ) {
         let mut jump = Some(at);
         // The contact is probed as often as the most urgent check of the host, and becomes hard as late as the most
         // patient one; the contact of a jump host serves all hosts behind it.
         while let Some(up) = jump {
-            let node = &mut self.nodes[up as usize];
-            let of_contact = &mut node.spots[CONTACT as usize].watching;
+            let node = &mut self.nodes[up];
+            let of_contact = &mut node.spots[CONTACT].watching;
             *of_contact = Arc::new(contact_of(of_contact, &host.checks));
             jump = node.jump;
         }
-        let node = &mut self.nodes[at as usize];
+        let node = &mut self.nodes[at];
         let ids: Vec<&CheckId> = host.checks.iter().map(|check| &check.id).collect();
         for check in &host.checks {
             let subject = Subject::Check(check.id.clone());
@@ -250,11 +256,12 @@ impl Roster {
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = SpotIndex> + use<> {
-        let counts: Vec<usize> = self.nodes.iter().map(|node| node.spots.len()).collect();
-        counts
-            .into_iter()
-            .enumerate()
-            .flat_map(|(at, count)| (0..count).map(move |spot| (at as u32, spot as u32)))
+        let all: Vec<_> = self.nodes.positions().map(|at| self.places_of(at)).collect();
+        all.into_iter().flatten()
+    }
+
+    pub(super) fn places_of(&self, node: NodeIndex) -> impl Iterator<Item = SpotIndex> + use<> {
+        self.nodes[node].spots.positions().map(move |check| (node, check))
     }
 }
 
@@ -317,13 +324,13 @@ impl MinWith for Option<Timestamp> {
     }
 }
 
-/// The spots that a word of `depends_on` in the set `own` names: the check of its own set comes first.
-fn needed(own: &str, word: &str, ids: &[&CheckId]) -> Vec<u32> {
+/// The checks that a word of `depends_on` in the set `own` names: the check of its own set comes first.
+fn needed(own: &str, word: &str, ids: &[&CheckId]) -> Vec<CheckIndex> {
     let whole = |id: &CheckId| id.is_written(word);
     let beside = |id: &CheckId| &*id.set == own && &*id.name == word;
     let bare = |id: &CheckId| &*id.name == word;
-    let spots = |is_it: &dyn Fn(&CheckId) -> bool| -> Vec<u32> {
-        (1..).zip(ids).filter(|(_, id)| is_it(id)).map(|(spot, _)| spot).collect()
+    let spots = |is_it: &dyn Fn(&CheckId) -> bool| -> Vec<CheckIndex> {
+        (1..).zip(ids).filter(|(_, id)| is_it(id)).map(|(check, _)| CheckIndex::new(check)).collect()
     };
     let ways: [&dyn Fn(&CheckId) -> bool; 3] = [&whole, &beside, &bare];
     ways.into_iter().map(spots).find(|found| !found.is_empty()).unwrap_or_default()

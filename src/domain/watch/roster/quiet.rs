@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CATCH_UP, CONTACT, ProbeTarget, ProbeTime, Roster, SpotIndex, WatchedId};
+use super::nodes::{CONTACT, NodeIndex, SpotIndex};
+use super::{CATCH_UP, ProbeTarget, ProbeTime, Roster, WatchedId};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::watch::alert::{Alert, AlertChange};
 use crate::domain::watch::roll::{Ack, Changed, Downtime, Quiet};
@@ -40,16 +41,13 @@ impl Roster {
 
     /// The clock was set back: due times by the old clock would be far in the future by the new one.
     fn plan_anew(&mut self, now: Timestamp) {
-        for node in 0..self.nodes.len() {
-            for spot in 0..self.nodes[node].spots.len() {
-                let place = (node as u32, spot as u32);
-                if self.spot(place).turn.due().is_none() {
-                    continue;
-                }
-                let regular = if place.1 == CONTACT { Some(now) } else { self.regular(place, now) };
-                if regular.is_some() {
-                    self.plan(place, regular);
-                }
+        for place in self.places() {
+            if self.spot(place).turn.due().is_none() {
+                continue;
+            }
+            let regular = if place.1 == CONTACT { Some(now) } else { self.regular(place, now) };
+            if regular.is_some() {
+                self.plan(place, regular);
             }
         }
     }
@@ -58,15 +56,14 @@ impl Roster {
     /// open stays so until a probe after the run.
     pub fn set_in_hand(&mut self, in_hand: BTreeMap<HostName, RunId>, now: Timestamp) {
         let before = std::mem::replace(&mut self.in_hand, in_hand);
-        for at in 0..self.nodes.len() {
+        for at in self.nodes.positions() {
             let name = &self.nodes[at].name;
             let (was, is) = (before.get(name).copied(), self.in_hand.get(name).copied());
             if was == is {
                 continue;
             }
             self.nodes[at].in_hand = is;
-            for spot in 0..self.nodes[at].spots.len() {
-                let place = (at as u32, spot as u32);
+            for place in self.places_of(at) {
                 if is.is_none() {
                     self.speak_again(place, now);
                 } else {
@@ -126,7 +123,7 @@ impl Roster {
     /// A reason to be quiet has ended. A pending alert waits for another probe: the last observation may be
     /// outdated.
     pub(super) fn speak_again(&mut self, place: SpotIndex, now: Timestamp) {
-        let asked = self.nodes[place.0 as usize].asked;
+        let asked = self.nodes[place.0].asked;
         let spot = self.spot_mut(place);
         let missed = std::mem::take(&mut spot.missed);
         // An alert that is open may be over by now: a run may have repaired the host.
@@ -159,7 +156,7 @@ impl Roster {
 
     /// True if a probe would observe something other than the check.
     pub(super) fn is_held_up(&self, place: SpotIndex) -> bool {
-        let node = &self.nodes[place.0 as usize];
+        let node = &self.nodes[place.0];
         // It probes other hosts, too, and each of them reports whether it is reachable.
         if matches!(self.spot(place).what, ProbeTarget::Together(_)) {
             return false;
@@ -167,15 +164,15 @@ impl Roster {
         if node.in_hand.is_some() || self.broken_jump(place.0).is_some() {
             return true;
         }
-        place.1 != CONTACT && node.spots[CONTACT as usize].state.is_problem()
+        place.1 != CONTACT && node.spots[CONTACT].state.is_problem()
     }
 
     /// The nearest jump host in front of it that is known to be unreachable, or is being probed.
-    pub(super) fn broken_jump(&self, node: u32) -> Option<u32> {
-        let mut jump = self.nodes[node as usize].jump;
+    pub(super) fn broken_jump(&self, node: NodeIndex) -> Option<NodeIndex> {
+        let mut jump = self.nodes[node].jump;
         while let Some(at) = jump {
-            let node = &self.nodes[at as usize];
-            if node.asked || node.spots[CONTACT as usize].state.is_problem() {
+            let node = &self.nodes[at];
+            if node.asked || node.spots[CONTACT].state.is_problem() {
                 return Some(at);
             }
             jump = node.jump;
@@ -185,7 +182,7 @@ impl Roster {
 
     /// Why the check causes no alerts.
     pub(super) fn quiet(&self, place: SpotIndex) -> Option<Quiet> {
-        let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
+        let (node, spot) = (&self.nodes[place.0], self.spot(place));
         if let Some(run) = node.in_hand {
             return Some(Quiet::InHand { run });
         }
@@ -194,27 +191,25 @@ impl Roster {
             return Some(Quiet::Downtime { id: *id, by: by.clone(), why: why.clone(), until: *until });
         }
         if let Some(jump) = self.broken_jump(place.0) {
-            return Some(Quiet::DependsOn {
-                on: format!("the jump host {}", self.nodes[jump as usize].name),
-            });
+            return Some(Quiet::DependsOn { on: format!("the jump host {}", self.nodes[jump].name) });
         }
-        if place.1 != CONTACT && node.spots[CONTACT as usize].state.is_problem() {
+        if place.1 != CONTACT && node.spots[CONTACT].state.is_problem() {
             return Some(Quiet::DependsOn { on: "the host".into() });
         }
-        let broken = spot.depends_on.iter().find(|at| node.spots[**at as usize].state.is_problem());
-        broken.map(|at| Quiet::DependsOn { on: node.spots[*at as usize].key.check.to_string() })
+        let broken = spot.depends_on.iter().find(|at| node.spots[**at].state.is_problem());
+        broken.map(|at| Quiet::DependsOn { on: node.spots[*at].key.check.to_string() })
     }
 
     fn silence(&self, place: SpotIndex) -> Silence {
-        let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
+        let (node, spot) = (&self.nodes[place.0], self.spot(place));
         if spot.downtime.is_some() {
             return Silence::Downtime;
         }
         if node.in_hand.is_some() {
             return Silence::Waits;
         }
-        let contact = place.1 != CONTACT && node.spots[CONTACT as usize].state.is_problem();
-        let needs = || spot.depends_on.iter().any(|at| node.spots[*at as usize].state.is_problem());
+        let contact = place.1 != CONTACT && node.spots[CONTACT].state.is_problem();
+        let needs = || spot.depends_on.iter().any(|at| node.spots[*at].state.is_problem());
         match spot.fresh_after.is_some() || contact || needs() || self.broken_jump(place.0).is_some() {
             true => Silence::Waits,
             false => Silence::No,
@@ -235,7 +230,7 @@ impl Roster {
     }
 
     fn alert(&mut self, place: SpotIndex, at: Timestamp, change: AlertChange) {
-        let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
+        let (node, spot) = (&self.nodes[place.0], self.spot(place));
         let text = match (&change, self.quiet(place)) {
             (AlertChange::Dropped, Some(Quiet::Downtime { by, why, .. })) => {
                 format!("downtime by {by}: {why}")

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{CONTACT, ProbeTime, Roster, SpotIndex, WatchedId};
+use super::nodes::{CONTACT, CheckIndex, NodeIndex, SpotIndex};
+use super::{ProbeTime, Roster, WatchedId};
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
@@ -49,16 +50,15 @@ impl Roster {
         };
         self.ended(leader);
         let mut next = self.regular(leader, at);
-        let in_hand = |host: &HostName| {
-            self.by_name.get(host).is_some_and(|node| self.nodes[*node as usize].in_hand.is_some())
-        };
+        let in_hand =
+            |host: &HostName| self.by_name.get(host).is_some_and(|node| self.nodes[*node].in_hand.is_some());
         if results.keys().any(in_hand) {
             // In the middle of a run its hosts differ from the others on purpose.
             return self.plan(leader, next);
         }
         for (host, result) in results {
             let Some(place) = self.place(&WatchedId { host, check: key.check.clone() }) else { continue };
-            if self.nodes[place.0 as usize].in_hand.is_some() {
+            if self.nodes[place.0].in_hand.is_some() {
                 // The run is about to change what is on it.
                 self.spot_mut(place).missed = place != leader;
             } else if result.no_contact {
@@ -100,10 +100,10 @@ impl Roster {
 
     /// Checks that depend on this one are probed again before any alert of them is sent.
     fn free_dependents(&mut self, place: SpotIndex, at: Timestamp) {
-        let spots = &self.nodes[place.0 as usize].spots;
+        let spots = &self.nodes[place.0].spots;
         let hang = |spot: &super::Spot| spot.depends_on.contains(&place.1) && spot.state.has_news();
-        let hanging: Vec<u32> =
-            (0_u32..).zip(spots).filter(|(_, spot)| hang(spot)).map(|(spot, _)| spot).collect();
+        let hanging: Vec<CheckIndex> =
+            spots.with_positions().filter(|(_, spot)| hang(spot)).map(|(at, _)| at).collect();
         hanging.into_iter().for_each(|spot| self.speak_again((place.0, spot), at));
     }
 
@@ -122,7 +122,7 @@ impl Roster {
     }
 
     /// What a probe of a check proves about its host: only the host's own answer shows that it is reachable.
-    fn note_contact(&mut self, node: u32, result: &CheckResult, at: Timestamp) {
+    fn note_contact(&mut self, node: NodeIndex, result: &CheckResult, at: Timestamp) {
         match result.reached {
             true => self.met(node, at, result.took_ms),
             false => self.probe_contact(node, at),
@@ -131,7 +131,7 @@ impl Roster {
 
     /// The contact is probed by itself while probes of checks prove nothing about it: they are made elsewhere, or cannot
     /// be made at all.
-    fn probe_contact(&mut self, node: u32, at: Timestamp) {
+    fn probe_contact(&mut self, node: NodeIndex, at: Timestamp) {
         let contact = (node, CONTACT);
         let spot = self.spot(contact);
         let due = spot.state.last_at.and_then(|last| self.regular(contact, last));
@@ -141,7 +141,7 @@ impl Roster {
     }
 
     /// A probe of a check reached the host.
-    fn met(&mut self, node: u32, at: Timestamp, took_ms: u64) {
+    fn met(&mut self, node: NodeIndex, at: Timestamp, took_ms: u64) {
         let contact = (node, CONTACT);
         let state = &mut self.spot_mut(contact).state;
         match state.verdict {
@@ -179,10 +179,10 @@ impl Roster {
     /// Applies a probe of the contact.
     fn took_contact(&mut self, place: SpotIndex, begun: Timestamp, result: CheckResult, at: Timestamp) {
         let node = place.0;
-        let was_asked = std::mem::take(&mut self.nodes[node as usize].asked);
+        let was_asked = std::mem::take(&mut self.nodes[node].asked);
         let was_problem = self.spot(place).state.is_problem();
         if let Some(jump) = self.broken_jump(node).filter(|_| result.no_contact) {
-            let why = format!("not probed: the jump host {} is not ok", self.nodes[jump as usize].name);
+            let why = format!("not probed: the jump host {} is not ok", self.nodes[jump].name);
             self.wait_for_jump(place, at, &why);
         } else {
             if result.no_contact {
@@ -210,31 +210,30 @@ impl Roster {
     }
 
     /// Starts a probe of the jump host in front of a host that could not be reached.
-    fn ask_jump(&mut self, node: u32, at: Timestamp) {
-        let Some(jump) = self.nodes[node as usize].jump else { return };
+    fn ask_jump(&mut self, node: NodeIndex, at: Timestamp) {
+        let Some(jump) = self.nodes[node].jump else { return };
         let contact = (jump, CONTACT);
-        if self.nodes[jump as usize].asked || self.spot(contact).state.is_problem() {
+        if self.nodes[jump].asked || self.spot(contact).state.is_problem() {
             return;
         }
-        self.nodes[jump as usize].asked = true;
+        self.nodes[jump].asked = true;
         if !self.spot(contact).turn.is_under_way() {
             self.plan(contact, Some(at));
         }
     }
 
     /// The host is reachable again: its checks are probed, and so are those of hosts behind it.
-    fn is_back(&mut self, node: u32, at: Timestamp) {
-        for spot in 1..self.nodes[node as usize].spots.len() {
-            self.speak_again((node, spot as u32), at);
+    fn is_back(&mut self, node: NodeIndex, at: Timestamp) {
+        for place in self.places_of(node).filter(|place| place.1 != CONTACT) {
+            self.speak_again(place, at);
         }
         self.free_behind(node, at);
     }
 
-    fn free_behind(&mut self, node: u32, at: Timestamp) {
-        for behind in self.nodes[node as usize].behind.clone() {
-            for spot in 0..self.nodes[behind as usize].spots.len() {
-                let place = (behind, spot as u32);
-                match spot as u32 == CONTACT && !self.spot(place).missed {
+    fn free_behind(&mut self, node: NodeIndex, at: Timestamp) {
+        for behind in self.nodes[node].behind.clone() {
+            for place in self.places_of(behind) {
+                match place.1 == CONTACT && !self.spot(place).missed {
                     // It was judged while the jump host was in doubt.
                     true => self.tell(place, at),
                     false => self.speak_again(place, at),
@@ -245,9 +244,9 @@ impl Roster {
     }
 
     /// The jump host is unreachable: the state of the hosts behind it is unknown.
-    fn hold_up_behind(&mut self, node: u32, at: Timestamp) {
-        let why = format!("not probed: the jump host {} is not ok", self.nodes[node as usize].name);
-        for behind in self.nodes[node as usize].behind.clone() {
+    fn hold_up_behind(&mut self, node: NodeIndex, at: Timestamp) {
+        let why = format!("not probed: the jump host {} is not ok", self.nodes[node].name);
+        for behind in self.nodes[node].behind.clone() {
             self.wait_for_jump((behind, CONTACT), at, &why);
             self.hold_up_behind(behind, at);
         }

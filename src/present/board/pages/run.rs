@@ -73,7 +73,7 @@ fn head(fold: &RunFold, following: &Following<'_>, view: &View) -> Vec<Line> {
             true => format!("ssh rollcall approve {}", run.id()),
             false => format!("ssh rollcall watch {}", run.id()),
         };
-        let next = following.next().unwrap_or_else(|| "no earlier run tells how long it may take".into());
+        let next = following.next().unwrap_or_else(|| "no earlier run shows how long it may take".into());
         lines.push(Line::plain(format!("next: {next}")).with_command(command));
     }
     if let Some((host, number)) = &fold.first_failure {

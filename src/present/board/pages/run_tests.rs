@@ -53,7 +53,7 @@ fn a_page_says_what_failed_first_and_leads_there() {
 run 41 at event 11
 > under way: run 41: 0:10, 0 of 3 hosts done: run prod -- true; by ann
 2 failed, 1 not started
-next: no earlier run tells how long it may take
+next: no earlier run shows how long it may take
     ssh rollcall watch 41
 X first failure: web0002: step 2: step `step 2`: exit status 1
 
