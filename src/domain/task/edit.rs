@@ -370,7 +370,7 @@ mod tests {
             b"# END ours\n# BEGIN ours\n",
             b"# BEGIN ours\n# BEGIN ours\n# END ours\n",
         ] {
-            assert!(block(broken, &wanted).unwrap_err().ends_with("repair that by hand"));
+            assert!(block(broken, &wanted).unwrap_err().ends_with("correct the file by hand"));
         }
         assert!(block(b"", &Block { text: "# END ours".into(), ..wanted }).is_err());
     }
