@@ -388,7 +388,7 @@ async fn services_are_looked_at_from_every_side() {
         "ok web01 services/https any: HTTP status 200",
         "critical web01 services/not cached: nothing says for how long it is fresh (no max-age, no Expires)",
         "critical web01 services/away: it leads to https://elsewhere.example.com/, which is not followed: only paths on the same service are",
-        "critical web01 services/other name: the certificate is not for example.org, but for shop.example.com, *.shop.example.com",
+        "critical web01 services/other name: the certificate is not for example.org; its names are shop.example.com, *.shop.example.com",
         "ok web01 services/resolves: localhost is 127.0.0.1",
     ] {
         has(&answer, line);
