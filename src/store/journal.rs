@@ -182,11 +182,10 @@ fn settled(
     )?;
     ends::settled(connection, event, (host, end))?;
     match end {
-        End::Released | End::Unchanged => releases::took(connection, event, host, true),
-        End::Failing => releases::took(connection, event, host, false),
+        End::Released | End::Unchanged | End::Failing => releases::took(connection, event, (host, end)),
         // A release with started steps and an unknown end is the present release of the host, too.
         End::Held | End::Unknown | End::Failed if has_begun_steps(connection, event, host)? => {
-            releases::took(connection, event, host, false)
+            releases::took(connection, event, (host, end))
         }
         End::RolledBack | End::Held | End::NotStarted | End::Unknown | End::Done | End::Failed => Ok(()),
     }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use super::database::SqliteStore;
 use super::error::failed;
 use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::outcome::End;
 use crate::domain::plan::plan::Plan;
 use crate::domain::plan::release::{Release, ReleaseMark, ReleaseTakeover};
 use crate::domain::run::event::Event;
@@ -28,23 +29,24 @@ pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Resul
     Ok(())
 }
 
-/// Records that a host took over the planned release.
+/// Records that a host has the planned release. A rollback leads to it only if the host did not have it already.
 pub(super) fn took(
     connection: &Connection,
     event: &Event,
-    host: &HostName,
-    good: bool,
+    (host, end): (&HostName, End),
 ) -> Result<(), StoreError> {
+    let good = matches!(end, End::Released | End::Unchanged);
+    let moved = end != End::Unchanged;
     connection
         .prepare_cached(
             "INSERT INTO taken (host, run, task, params, fingerprint, good, at, goes_back, rollback_failed)
-             SELECT host, run, planned.task, planned.params, fingerprint, ?1, ?2, goes_back,
+             SELECT host, run, planned.task, planned.params, fingerprint, ?1, ?2, goes_back AND ?5,
              NOT ?1 AND EXISTS (SELECT 1 FROM event WHERE event.run = ?3 AND event.host = ?4
                 AND substr(body, 1, 26) = '{\"type\":\"rollback-started\"')
              FROM planned JOIN run ON run.id = planned.run WHERE run = ?3 AND host = ?4",
         )
         .and_then(|mut insert| {
-            insert.execute(params![good, event.at.to_string(), event.run.0, host.as_str()])
+            insert.execute(params![good, event.at.to_string(), event.run.0, host.as_str(), moved])
         })
         .map(drop)
         .map_err(failed)

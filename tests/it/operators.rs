@@ -338,6 +338,12 @@ async fn a_rollback_after_a_deploy_that_stopped_leaves_the_hosts_that_it_never_r
     assert!(plan.out.contains(stays), "{}", plan.out);
     site.ask("rollback prod.web").await.expect(0);
     assert_eq!(site.releases(), ["1.2.0"; 3]);
+    let releases = site.ask("releases prod.web").await.expect(0).out;
+    let run_of = |line: &'_ str| {
+        line.split("  ").map(str::trim).filter(|word| !word.is_empty()).nth(3).map(String::from)
+    };
+    let runs: Vec<String> = releases.lines().skip(1).filter_map(run_of).collect();
+    assert_eq!(runs, ["4", "2", "2"], "who stays has its release from the run that put it there: {releases}");
     site.ask("rollback prod.web").await.expect(0);
     assert_eq!(site.releases(), ["1.1.0"; 3], "once all are on one release, all go further back");
 }

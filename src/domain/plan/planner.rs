@@ -102,12 +102,9 @@ pub fn plan_rollback(world: &World<'_>, selector: &str, to: Option<&str>) -> Res
     let names = select(world.inventory, selector)?;
     let histories: Vec<(&HostName, &[ReleaseTakeover])> =
         names.iter().filter_map(|name| Some((name, world.taken.get(name)?.as_slice()))).collect();
-    let behind = if to.is_none() { behind(histories.iter().copied()) } else { BTreeSet::new() };
+    let behind = if to.is_none() { behind(histories.iter().copied(), &world.marks) } else { BTreeSet::new() };
     for (name, history) in histories {
-        let is_good = |taken: &&ReleaseTakeover| {
-            marked_bad(&world.marks, &taken.release.task, &taken.release.params).is_none()
-        };
-        let present = history.first().filter(|_| behind.contains(name)).filter(is_good);
+        let present = history.first().filter(|_| behind.contains(name));
         let target = present
             .map_or_else(|| target_of(world, history, to), Ok)
             .map_err(|why| Refusal::rule(format!("{name}: {why}")).hint(format!("see: releases {name}")))?;

@@ -140,8 +140,12 @@ fn way_here(history: &[ReleaseTakeover]) -> Vec<&ReleaseTakeover> {
 }
 
 /// The hosts that a rollback leaves on their present release, since another host took a later one over and had theirs
-/// before: after a deploy that stopped half-way, those that it never reached.
-pub fn behind<'h, N>(histories: impl Iterator<Item = (N, &'h [ReleaseTakeover])> + Clone) -> BTreeSet<N>
+/// before: after a deploy that stopped half-way, those that it never reached. A host whose present release is not good, is
+/// marked bad or is not known goes back itself.
+pub fn behind<'h, N>(
+    histories: impl Iterator<Item = (N, &'h [ReleaseTakeover])> + Clone,
+    marks: &[ReleaseMark],
+) -> BTreeSet<N>
 where
     N: Ord,
 {
@@ -155,7 +159,10 @@ where
         }
     }
     let is_behind = |history: &'h [ReleaseTakeover]| {
-        let present = history.first().filter(|taken| !taken.rollback_failed)?;
+        let present = history.first().filter(|taken| taken.good && !taken.rollback_failed)?;
+        if marked_bad(marks, &present.release.task, &present.release.params).is_some() {
+            return None;
+        }
         let (since, left_since) = (arrived(history)?, left.get(&key(&present.release))?);
         Some(since < *left_since)
     };
@@ -325,13 +332,18 @@ mod tests {
             (vec![went_back, old()], vec![]),
             (vec![deployed.clone(), other, old()], vec![2]),
             (vec![deployed.clone(), again], vec![0]),
-            (vec![deployed, is_lost], vec![]),
+            (vec![deployed.clone(), is_lost], vec![]),
+            (vec![deployed.clone(), vec![run(taken("2", false), 2)]], vec![]),
             (vec![failed, vec![]], vec![]),
         ];
         for (histories, wanted) in rows {
-            let found = behind(histories.iter().map(Vec::as_slice).enumerate());
+            let found = behind(histories.iter().map(Vec::as_slice).enumerate(), &[]);
             assert_eq!(found.into_iter().collect::<Vec<_>>(), wanted, "{histories:?}");
         }
+        let histories = [deployed, old()];
+        let found = |marks: &[ReleaseMark]| behind(histories.iter().map(Vec::as_slice).enumerate(), marks);
+        assert_eq!(found(&[mark("3", true)]), BTreeSet::from([1]), "the release that is left may be bad");
+        assert_eq!(found(&[mark("2", true)]), BTreeSet::new(), "nobody stays on a bad one");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) fn whole_number(text: &str) -> Option<f64> {
 }
 
 /// The only number among the words of a text, such as `lag: 12 s`. With a second word that has digits, no word can be identified
-/// to be the number.
+/// as the number.
 pub(super) fn only_number(text: &str) -> Option<f64> {
     let mut words = text.split_whitespace().filter(|word| word.contains(|c: char| c.is_ascii_digit()));
     let number = whole_number(words.next()?)?;

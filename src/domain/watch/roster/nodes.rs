@@ -43,7 +43,8 @@ impl Position for CheckIndex {
     }
 }
 
-/// A list that is read by one type of position. Positions are only given out for what is in it, and nothing is removed.
+/// A list that is read by one type of position. A position is of an entry that is in it or is about to be added, and
+/// nothing is removed.
 #[derive(Debug)]
 pub(super) struct Positions<P, T> {
     all: Vec<T>,
